@@ -1,0 +1,205 @@
+"""What a trigger and an action are: one class each, registered by the area that owns its meaning.
+
+A class has a `type_id` that never changes, `Settings` (a pydantic model: what is stored, typed and
+checked), `form` (WTForms fields for the builder, named like the settings), `describe()` for the
+sentence, `check()` for what no longer makes sense, and `run()` or `match()`. Stored data that no
+longer reads becomes a Broken twin: it shows its message, marks the rule and fails its run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from wtforms import Form
+
+from soconnective.events import DomainEvent
+
+
+class Settings(BaseModel):
+    """What a piece of a rule stores. Unknown keys and wrong types are errors, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class NoSettings(Settings):
+    """For a piece that needs none."""
+
+
+class NoFields(Form):  # type: ignore[misc]
+    """The builder's form of a piece without settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: its path in the rule, what was wanted and what was seen."""
+
+    path: str
+    label: str
+    wanted: str
+    actual: str
+    passed: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "label": self.label, "wanted": self.wanted, "actual": self.actual, "passed": self.passed}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a rule applies to an event, with each check that said so."""
+
+    matched: bool
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why not, in words; empty when it matched."""
+        return "; ".join(f"{c.label}: wanted {c.wanted}, was {c.actual}" for c in self.checks if not c.passed)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A record that an action made or changed: shown and linked in the trace."""
+
+    record_type: str
+    record_id: int
+    title: str
+    verb: str = "created"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What an action did: a few words for the run's detail ("task created"), what it made, remarks."""
+
+    text: str
+    made: tuple[Made, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class RunContext:
+    """What an action may use: the event, the rule, and the texts that merge fields draw from.
+
+    `fields` is a dict of flat dicts, ``{"deal": {"title": ...}}``: never an ORM object.
+    """
+
+    event: DomainEvent
+    rule_id: int
+    rule_name: str
+    rule_version: int
+    fields: Mapping[str, Mapping[str, Any]]
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a piece stands while it is checked or described: the record type that its trigger is about."""
+
+    record_type: str | None
+
+
+class Piece:
+    """What triggers and actions share. Subclasses set the class attributes; instances hold `settings`."""
+
+    type_id: ClassVar[str]
+    label: ClassVar[str]  # in the builder's list: "a deal is won", "Create a task"
+    group: ClassVar[str]  # the heading it stands under: "Deals", "Tasks"
+    icon: ClassVar[str] = "bolt"
+    Settings: ClassVar[type[Settings]] = NoSettings
+    form: ClassVar[type[Form]] = NoFields
+    reads: ClassVar[Sequence[str]] = ()
+    writes: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings = self.Settings() if settings is None else settings
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> Piece:
+        """From stored JSON; raises pydantic's `ValidationError` when it no longer reads."""
+        return cls(cls.Settings.model_validate(dict(stored)))
+
+    def stored(self) -> dict[str, Any]:
+        """The settings as JSON to store."""
+        return self.settings.model_dump(mode="json")
+
+    def describe(self) -> str:
+        """This piece in the rule's sentence, lower case, without a full stop: "create task “Call”"."""
+        return self.label
+
+    def check(self, scope: Scope) -> list[tuple[str, str]]:
+        """What is wrong with the settings here and now, as (field, message); empty when all is well."""
+        return []
+
+    @property
+    def broken(self) -> str | None:
+        """The message of a piece that cannot work any more, else None."""
+        return None
+
+
+class Trigger(Piece):
+    """When a rule looks: an event by name, and settings that narrow it. `type_id` is the event's name."""
+
+    record_type: ClassVar[str]
+
+    def match(self, event: DomainEvent) -> Verdict:
+        """Whether this event is meant. Pure: it reads the event only."""
+        return Verdict(True)
+
+
+class Action(Piece):
+    """What a rule does, inside its savepoint. It uses operations, never commits, never opens a session."""
+
+    def run(self, context: RunContext) -> StepResult:
+        raise NotImplementedError(type(self).__name__)
+
+
+class _Broken:
+    """Stands where a piece was that cannot be read; keeps its stored form untouched."""
+
+    def __init__(self, type_id: str, stored: Mapping[str, Any], message: str) -> None:
+        self.type_id = type_id
+        self.kept = dict(stored)
+        self.message = message
+
+    def stored(self) -> dict[str, Any]:
+        return self.kept
+
+    def describe(self) -> str:
+        return f"⚠ {self.message}"
+
+    def check(self, scope: Scope) -> list[tuple[str, str]]:
+        return [("", self.message)]
+
+    @property
+    def broken(self) -> str | None:
+        return self.message
+
+
+class BrokenTrigger(_Broken, Trigger):
+    label, group, record_type = "something that is gone", "Broken", ""
+
+    def match(self, event: DomainEvent) -> Verdict:
+        raise BrokenPiece(self.message)
+
+
+class BrokenAction(_Broken, Action):
+    label, group = "something that is gone", "Broken"
+
+    def run(self, context: RunContext) -> StepResult:
+        raise BrokenPiece(self.message)
+
+
+class BrokenPiece(Exception):
+    """A rule was asked to use a piece that no longer reads; its message is for the person who reads the run."""
+
+
+class ActionFailed(Exception):
+    """An action says why it cannot do its work, in words for the person who reads the run."""
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first complaint of a pydantic error as one short line."""
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']}"

@@ -1,0 +1,120 @@
+"""Settings: read from the environment once, each documented here and in the README.
+
+| name | default | meaning |
+| --- | --- | --- |
+| DATABASE_URL | the embedded SQLite file | where the data lives; postgresql://... for PostgreSQL |
+| SECRET_KEY | made once, kept in instance/secret_key | signs sessions and forms |
+| PORT | 5000 | where `serve` listens |
+| SOCONNECTIVE_HOST | 127.0.0.1 | the address that `serve` binds |
+| SOCONNECTIVE_BASE_URL | (none) | the address people use; https switches on Secure cookies and HSTS; other Hosts answer 400 |
+| SOCONNECTIVE_INSTANCE | instance/ in the checkout | the folder of the embedded database and the secret key |
+| SOCONNECTIVE_KEEP_SUCCEEDED_DAYS, _NOT_MATCHED_DAYS, _FAILED_DAYS, _SKIPPED_DAYS | 90, 14, 365, 90 | how long runs of each outcome are kept by `soconnective prune` |
+| SOCONNECTIVE_RULE_DEPTH, _RULE_RUNS, _RULE_ACTIONS, _RULE_SECONDS | 8, 200, 500, 2 | the bounds of one chain of rules |
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class BadSettings(RuntimeError):
+    """The environment holds a setting that cannot be used; the message names it and says what it takes."""
+
+
+class Settings(BaseModel):
+    """Every setting with its type and bounds, checked at start."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    DATABASE_URL: str = ""
+    SECRET_KEY: str = ""
+    PORT: int = Field(5000, ge=1, le=65535)
+    SOCONNECTIVE_HOST: str = "127.0.0.1"
+    SOCONNECTIVE_BASE_URL: str = ""
+    SOCONNECTIVE_KEEP_SUCCEEDED_DAYS: int = Field(90, ge=1, le=36500)
+    SOCONNECTIVE_KEEP_NOT_MATCHED_DAYS: int = Field(14, ge=1, le=36500)
+    SOCONNECTIVE_KEEP_FAILED_DAYS: int = Field(365, ge=1, le=36500)
+    SOCONNECTIVE_KEEP_SKIPPED_DAYS: int = Field(90, ge=1, le=36500)
+    SOCONNECTIVE_RULE_DEPTH: int = Field(8, ge=1, le=64)
+    SOCONNECTIVE_RULE_RUNS: int = Field(200, ge=1, le=100_000)
+    SOCONNECTIVE_RULE_ACTIONS: int = Field(500, ge=1, le=100_000)
+    SOCONNECTIVE_RULE_SECONDS: float = Field(2.0, gt=0, le=300)
+
+
+def instance_path() -> str:
+    """The folder of the embedded database and the secret key."""
+    return os.environ.get("SOCONNECTIVE_INSTANCE") or str(_ROOT / "instance")
+
+
+def migrations_path() -> str:
+    return str(_ROOT / "migrations")
+
+
+def apply(app: Flask, overrides: Mapping[str, Any]) -> None:
+    """Read the environment and `overrides` (which win) into ``app.config``; raises `BadSettings`."""
+    wanted = {name: os.environ[name] for name in Settings.model_fields if os.environ.get(name)}
+    wanted.update({name: value for name, value in overrides.items() if name in Settings.model_fields})
+    try:
+        settings = Settings.model_validate(wanted)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise BadSettings(f"{problem['loc'][0]}={problem['input']!r}: {problem['msg']}") from None
+    app.config.update(settings.model_dump())
+    app.config.update(overrides)
+    app.config["DATABASE_URL"] = _database_url(app)
+    app.config["SECRET_KEY"] = app.config["SECRET_KEY"] or _secret_key(Path(app.instance_path))
+    secure = urlsplit(app.config["SOCONNECTIVE_BASE_URL"]).scheme == "https"
+    app.config.update(
+        SESSION_COOKIE_NAME="__Host-soconnective" if secure else "soconnective",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=secure,
+        PERMANENT_SESSION_LIFETIME=timedelta(days=14),
+        MAX_CONTENT_LENGTH=2 * 1024 * 1024,
+        MAX_FORM_MEMORY_SIZE=2 * 1024 * 1024,
+        MAX_FORM_PARTS=5000,
+        WTF_CSRF_TIME_LIMIT=None,
+        WTF_CSRF_CHECK_DEFAULT=False,
+    )
+    app.config.update({name: value for name, value in overrides.items() if name not in Settings.model_fields})
+
+
+def _database_url(app: Flask) -> str:
+    url = str(app.config["DATABASE_URL"])
+    if not url:
+        Path(app.instance_path).mkdir(parents=True, exist_ok=True)
+        return "sqlite:///" + str(Path(app.instance_path) / "soconnective.db")
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url[len(scheme):]
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise BadSettings("DATABASE_URL: takes sqlite:///path or postgresql://user:password@host/name")
+    return url
+
+
+def _secret_key(folder: Path) -> str:
+    """The key kept beside the embedded database; made at the first start, readable by the owner only."""
+    path = folder / "secret_key"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_hex(32))
+        try:
+            os.link(fresh, path)  # whoever is first wins; the other reads it
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,93 @@
+"""What the embedded database needs: explicit transactions, WAL, and one writer at a time.
+
+`sqlite3`'s own transaction control is off (it begins too late and loses savepoints); the engine's
+`begin` event emits BEGIN IMMEDIATE for work that may write and BEGIN for readers. Writers of this
+process queue on a lock instead of sleeping in SQLite's busy handler. The lock is taken before
+BEGIN IMMEDIATE and given back by the connection itself after COMMIT or ROLLBACK took effect
+(SQLAlchemy's `commit` event fires before COMMIT, which would be too early), and at pool check-in.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextvars import ContextVar
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, exc
+from sqlalchemy.pool import ConnectionPoolEntry
+
+BUSY_SECONDS = 15.0
+
+# What the next transaction of this context may do. Safe requests read; everything else may write.
+reads_only: ContextVar[bool] = ContextVar("reads_only", default=False)
+
+
+class QueuedConnection(sqlite3.Connection):
+    """A connection that holds the process's write lock from BEGIN IMMEDIATE to the end of the transaction."""
+
+    write_lock: threading.Lock | None = None
+    holds_lock = False
+
+    def begin(self, immediate: bool) -> None:
+        if immediate and self.write_lock is not None and not self.holds_lock:
+            if not self.write_lock.acquire(timeout=BUSY_SECONDS):
+                raise sqlite3.OperationalError("database is locked: another request has been writing for too long")
+            self.holds_lock = True
+        try:
+            self.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give the lock back, unless a transaction is still open (a COMMIT that failed as busy)."""
+        if self.holds_lock and self.write_lock is not None and not self.in_transaction:
+            self.holds_lock = False
+            self.write_lock.release()
+
+    def commit(self) -> None:
+        try:
+            super().commit()
+        finally:
+            self.release()
+
+    def rollback(self) -> None:
+        try:
+            super().rollback()
+        finally:
+            self.release()
+
+    def close(self) -> None:
+        super().close()
+        if self.holds_lock and self.write_lock is not None:
+            self.holds_lock = False
+            self.write_lock.release()
+
+
+def connect_args() -> dict[str, Any]:
+    return {"isolation_level": None, "timeout": BUSY_SECONDS, "factory": QueuedConnection}
+
+
+def prepare(engine: Engine) -> None:
+    """Install the pragmas, the explicit BEGIN and the write lock on `engine` (once per engine)."""
+    lock = threading.Lock()
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: QueuedConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.write_lock = lock
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        try:
+            raw.begin(immediate=not reads_only.get())
+        except sqlite3.OperationalError as error:
+            raise exc.OperationalError("BEGIN", None, error) from error
+
+    @event.listens_for(engine, "checkin")
+    def _on_checkin(connection: QueuedConnection | None, _entry: ConnectionPoolEntry) -> None:
+        if connection is not None:
+            connection.release()
