@@ -12,12 +12,26 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Index, Select, String, Table, UniqueConstraint, and_, delete, event, insert, select
-from sqlalchemy import ForeignKey
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Select,
+    String,
+    Table,
+    UniqueConstraint,
+    and_,
+    delete,
+    event,
+    insert,
+    select,
+)
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import UOWTransaction
 
 from soconnective.core.db import Session
+from soconnective.core.history import Before
 from soconnective.core.model import Base, BigId, TenantOwned
 from soconnective.core.tenancy import current_tenant_id
 
@@ -80,20 +94,8 @@ def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
         _remember(session, fresh)
 
 
-class _Before:
-    """A row as it was before this flush, for the attributes that changed in it."""
-
-    def __init__(self, row: Any) -> None:
-        self._row = row
-        self._old = row._sa_instance_state.committed_state
-
-    def __getattr__(self, name: str) -> Any:
-        value = self._old.get(name, self)
-        return getattr(self._row, name) if value is self or not isinstance(value, str | None) else value
-
-
 def _before(row: Any, texts: Callable[[Any], Iterable[str | None]]) -> list[str]:
-    return _words(texts(_Before(row)))
+    return _words(texts(Before(row)))
 
 
 def _words(texts: Iterable[str | None]) -> list[str]:

@@ -4,8 +4,14 @@ Owns the tables `events` and `event_links`. Names no area and no rule: areas dec
 automation engine registers itself as the one that reacts.
 """
 
+from flask import Flask
+
+from soconnective.events import capture
 from soconnective.events.catalogue import EventType, declare, event_types, namespace
 from soconnective.events.event import DomainEvent, EventLink, EventRow
+from soconnective.events.fold import fold
+from soconnective.events.pending import take
+from soconnective.events.store import react_with, store
 from soconnective.events.watch import Change, Part, Watch, watch, watched_models
 
 __all__ = [
@@ -18,7 +24,17 @@ __all__ = [
     "Watch",
     "declare",
     "event_types",
+    "fold",
+    "init_app",
     "namespace",
+    "react_with",
+    "store",
+    "take",
     "watch",
     "watched_models",
 ]
+
+
+def init_app(app: Flask) -> None:
+    """Nothing to set up: importing `capture` and `store` listens on the session class."""
+    app.extensions["soconnective.events"] = capture
