@@ -43,7 +43,13 @@ class Check:
     passed: bool
 
     def as_json(self) -> dict[str, Any]:
-        return {"path": self.path, "label": self.label, "wanted": self.wanted, "actual": self.actual, "passed": self.passed}
+        return {
+            "path": self.path,
+            "label": self.label,
+            "wanted": self.wanted,
+            "actual": self.actual,
+            "passed": self.passed,
+        }
 
 
 @dataclass(frozen=True, slots=True)

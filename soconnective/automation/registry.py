@@ -50,7 +50,9 @@ def load_trigger(type_id: str, stored: Mapping[str, Any]) -> Trigger:
     try:
         return cls.load(stored)  # type: ignore[return-value]
     except ValidationError as error:
-        return BrokenTrigger(type_id, stored, f"The trigger's settings cannot be read ({first_problem(error)})")
+        return BrokenTrigger(
+            type_id, stored, f"The trigger's settings cannot be read ({first_problem(error)})"
+        )
 
 
 def load_action(type_id: str, stored: Mapping[str, Any]) -> Action:
@@ -61,4 +63,6 @@ def load_action(type_id: str, stored: Mapping[str, Any]) -> Action:
     try:
         return cls.load(stored)  # type: ignore[return-value]
     except ValidationError as error:
-        return BrokenAction(type_id, stored, f"“{cls.label}” has settings that cannot be read ({first_problem(error)})")
+        return BrokenAction(
+            type_id, stored, f"“{cls.label}” has settings that cannot be read ({first_problem(error)})"
+        )

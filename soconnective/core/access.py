@@ -23,7 +23,10 @@ ROLES = ("owner", "admin", "member", "viewer")
 
 # permission: (who has it, what it allows)
 PERMISSIONS: dict[str, tuple[tuple[str, ...], str]] = {
-    "records.view": (("owner", "admin", "member", "viewer"), "See every record, timeline and run of the workspace"),
+    "records.view": (
+        ("owner", "admin", "member", "viewer"),
+        "See every record, timeline and run of the workspace",
+    ),
     "records.edit": (("owner", "admin", "member"), "Create, change, move and delete records; write notes"),
     "automations.view": (("owner", "admin", "member", "viewer"), "See the rules and what they did"),
     "automations.edit": (("owner", "admin"), "Create, change, switch and delete rules"),
@@ -31,7 +34,10 @@ PERMISSIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "members.manage": (("owner", "admin"), "Invite, disable and remove members; change roles below owner"),
     "workspace.edit": (("owner", "admin"), "Change the workspace's name, currency and time zone"),
     "workspace.own": (("owner",), "Appoint owners, remove the demo data"),
-    "account.own": (("owner", "admin", "member", "viewer"), "Change one's own name, password and second factor"),
+    "account.own": (
+        ("owner", "admin", "member", "viewer"),
+        "Change one's own name, password and second factor",
+    ),
 }
 
 

@@ -28,7 +28,9 @@ from soconnective.core.model import Base
 class Session(FlaskSession):
     """Flask-SQLAlchemy's session, except that an explicit bind is honoured (it would be ignored)."""
 
-    def get_bind(self, mapper: Any = None, clause: Any = None, bind: Any = None, **kwargs: Any) -> Engine | Connection:
+    def get_bind(
+        self, mapper: Any = None, clause: Any = None, bind: Any = None, **kwargs: Any
+    ) -> Engine | Connection:
         if bind is not None:
             return bind
         if self.bind is not None:

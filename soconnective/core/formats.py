@@ -56,9 +56,18 @@ def money(amount: Decimal | str | None, currency: str | None = None) -> str:
         return ""
     code = currency or (current_workspace().currency if has_tenant() else "EUR")
     value = Decimal(amount)
-    return format_currency(value, code, locale=LOCALE, currency_digits=value != value.to_integral_value(),
-                           decimal_quantization=value != value.to_integral_value(), format=None) \
-        if value != value.to_integral_value() else format_currency(value, code, "¤#,##0", locale=LOCALE, currency_digits=False)
+    return (
+        format_currency(
+            value,
+            code,
+            locale=LOCALE,
+            currency_digits=value != value.to_integral_value(),
+            decimal_quantization=value != value.to_integral_value(),
+            format=None,
+        )
+        if value != value.to_integral_value()
+        else format_currency(value, code, "¤#,##0", locale=LOCALE, currency_digits=False)
+    )
 
 
 @lru_cache(maxsize=1)

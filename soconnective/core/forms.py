@@ -92,7 +92,11 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
 
     def values(self) -> dict[str, Any]:
         """The declared fields only, without csrf, version and workspace."""
-        return {name: value for name, value in self.data.items() if name not in ("csrf_token", "version", "workspace")}
+        return {
+            name: value
+            for name, value in self.data.items()
+            if name not in ("csrf_token", "version", "workspace")
+        }
 
     def validate(self, extra_validators: Any = None) -> bool:
         for field in self:
@@ -168,5 +172,14 @@ def check_version(record: Any, version: int) -> None:
         raise Conflict(record)
 
 
-__all__ = ["CLASH_STATES", "IntegrityError", "RecordForm", "check_version", "clean_text", "is_clash", "refuse_nul",
-           "workspace_of_token", "workspace_token"]
+__all__ = [
+    "CLASH_STATES",
+    "IntegrityError",
+    "RecordForm",
+    "check_version",
+    "clean_text",
+    "is_clash",
+    "refuse_nul",
+    "workspace_of_token",
+    "workspace_token",
+]

@@ -1,8 +1,8 @@
 """Lists: sorted by an index, paged by key, with a capped total; everything in the URL.
 
-    listing = Listing(select(Deal).where(...), sorts={"title": Deal.title, "amount": Deal.amount},
-                      default="-amount", key=Deal.id)
-    listing.items, listing.next_url, listing.previous_url, listing.total_text, listing.sort
+listing = Listing(select(Deal).where(...), sorts={"title": Deal.title, "amount": Deal.amount},
+                  default="-amount", key=Deal.id)
+listing.items, listing.next_url, listing.previous_url, listing.total_text, listing.sort
 """
 
 from __future__ import annotations
@@ -137,7 +137,10 @@ class Listing:
     def url(self, **changes: Any) -> str:
         """This list's URL with some arguments changed (None drops one); the cursor is dropped unless given."""
         args = {**request.args.to_dict(flat=True), "after": None, "before": None, **changes}
-        values = {**(request.view_args or {}), **{name: value for name, value in args.items() if value not in (None, "")}}
+        values = {
+            **(request.view_args or {}),
+            **{name: value for name, value in args.items() if value not in (None, "")},
+        }
         return url_for(request.endpoint or "", **values)
 
     def sort_url(self, name: str) -> str:

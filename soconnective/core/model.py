@@ -78,7 +78,9 @@ class TenantOwned(Identified):
 
 class Timestamped:
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now, sort_order=90)
-    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now, onupdate=clock.now, sort_order=91)
+    updated_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=clock.now, onupdate=clock.now, sort_order=91
+    )
 
 
 class Versioned:

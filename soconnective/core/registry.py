@@ -165,7 +165,9 @@ class Registry:
         return tables[type(item)]
 
     def panels_of(self, record_type: str) -> list[Panel]:
-        return sorted((p for p in self.panels.values() if p.record_type == record_type), key=lambda p: p.order)
+        return sorted(
+            (p for p in self.panels.values() if p.record_type == record_type), key=lambda p: p.order
+        )
 
     def dependants_of(self, record_type: str) -> list[Dependant]:
         return [d for d in self.dependants.values() if d.record_type == record_type]

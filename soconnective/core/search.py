@@ -63,7 +63,9 @@ def normalise(text: str) -> list[str]:
     return list(dict.fromkeys(word[:WORD_LENGTH] for word in re.findall(r"\w+", bare)))
 
 
-def searchable(model: type[TenantOwned], record_type: str, texts: Callable[[Any], Iterable[str | None]]) -> None:
+def searchable(
+    model: type[TenantOwned], record_type: str, texts: Callable[[Any], Iterable[str | None]]
+) -> None:
     """Keep the words of every `model` row; `texts` reads column attributes only (it runs inside the flush)."""
     _sources[model] = (record_type, texts)
 
@@ -105,7 +107,9 @@ def _words(texts: Iterable[str | None]) -> list[str]:
 def _forget(session: OrmSession, tenant_id: int, record_type: str, record_id: int) -> None:
     table = words_table.c
     session.connection().execute(
-        delete(words_table).where(table.tenant_id == tenant_id, table.record_type == record_type, table.record_id == record_id)
+        delete(words_table).where(
+            table.tenant_id == tenant_id, table.record_type == record_type, table.record_id == record_id
+        )
     )
 
 
@@ -128,7 +132,9 @@ def matching(record_type: str, query: str) -> Select[Any] | None:
     for word in words[1:]:
         other = words_table.alias()
         statement = statement.where(
-            select(1).where(other.c.record_id == words_table.c.record_id, _starts_with(other.c, record_type, word)).exists()
+            select(1)
+            .where(other.c.record_id == words_table.c.record_id, _starts_with(other.c, record_type, word))
+            .exists()
         )
     return select(statement.distinct().limit(CAP).subquery().c.record_id)
 

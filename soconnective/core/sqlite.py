@@ -32,7 +32,9 @@ class QueuedConnection(sqlite3.Connection):
     def begin(self, immediate: bool) -> None:
         if immediate and self.write_lock is not None and not self.holds_lock:
             if not self.write_lock.acquire(timeout=BUSY_SECONDS):
-                raise sqlite3.OperationalError("database is locked: another request has been writing for too long")
+                raise sqlite3.OperationalError(
+                    "database is locked: another request has been writing for too long"
+                )
             self.holds_lock = True
         try:
             self.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -136,4 +136,6 @@ def _guard(row: TenantOwned) -> None:
             if isinstance(other, TenantOwned):
                 other_tenant = other.__dict__.get("tenant_id")
                 if other_tenant is not None and other_tenant != tenant_id:
-                    raise CrossTenant(f"a {type(row).__name__} would point to another tenant's {type(other).__name__}")
+                    raise CrossTenant(
+                        f"a {type(row).__name__} would point to another tenant's {type(other).__name__}"
+                    )

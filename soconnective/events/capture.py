@@ -34,7 +34,9 @@ def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
     notes: Notes = {}
     for row in session.new:
         if (watch := watches.get(type(row))) is not None:
-            values = {name: (None, value) for name in watch.fields if (value := getattr(row, name)) is not None}
+            values = {
+                name: (None, value) for name in watch.fields if (value := getattr(row, name)) is not None
+            }
             _note(notes, watch, row, "created", values)
         elif (part := parts.get(type(row))) is not None:
             _note_part(notes, *part, before=None, after=row)
@@ -47,7 +49,9 @@ def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
     for row in session.deleted:
         if (watch := watches.get(type(row))) is not None:
             before = Before(row)
-            values = {name: (value, None) for name in watch.fields if (value := getattr(before, name)) is not None}
+            values = {
+                name: (value, None) for name in watch.fields if (value := getattr(before, name)) is not None
+            }
             _note(notes, watch, row, "deleted", values)
         elif (part := parts.get(type(row))) is not None:
             _note_part(notes, *part, before=Before(row), after=None)
@@ -93,7 +97,10 @@ def _note_part(notes: Notes, watch: Watch, part: Part, before: Any, after: Any) 
     if old_parent == new_parent and old_value == new_value:
         return
     row = after if after is not None else before
-    for parent, value, index, state in ((old_parent, old_value, 0, before), (new_parent, new_value, 1, after)):
+    for parent, value, index, state in (
+        (old_parent, old_value, 0, before),
+        (new_parent, new_value, 1, after),
+    ):
         if parent is None or state is None:
             continue
         key = (watch.record_type, parent)

@@ -10,7 +10,15 @@ from sqlalchemy import ForeignKeyConstraint, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from soconnective.core.access import Actor
-from soconnective.core.model import Base, BigId, Json, TenantOwned, UtcDateTime, tenant_reference, tenant_table
+from soconnective.core.model import (
+    Base,
+    BigId,
+    Json,
+    TenantOwned,
+    UtcDateTime,
+    tenant_reference,
+    tenant_table,
+)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,9 @@ from soconnective.events.pending import Note
 from soconnective.events.watch import Change
 
 
-def fold(session: OrmSession, notes: Sequence[Note], cause: DomainEvent | None = None) -> list[tuple[DomainEvent, bool]]:
+def fold(
+    session: OrmSession, notes: Sequence[Note], cause: DomainEvent | None = None
+) -> list[tuple[DomainEvent, bool]]:
     """The events that `notes` amount to, in order, each with whether somebody wants to react.
 
     `cause` is the event whose rule made these changes; None for a person's own.

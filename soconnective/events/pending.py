@@ -79,11 +79,3 @@ def _on_soft_rollback(session: OrmSession, previous: SessionTransaction) -> None
     pending = session.info.get(_KEY)
     if pending is not None:
         del pending.notes[pending.marks.get(previous, 0) if previous.nested else 0 :]
-
-
-@event.listens_for(Session, "after_commit")
-def _on_after_commit(session: OrmSession) -> None:
-    if not session.in_nested_transaction():
-        pending = session.info.get(_KEY)
-        if pending is not None:
-            pending.notes.clear()

@@ -1,8 +1,8 @@
 """What an area says about a model so that its changes become events.
 
-    watch(Watch(Deal, "deal", fields=("title", "amount", "stage_id"), classify=classify,
-                snapshot=snapshot, links={"contact_id": "contact"},
-                parts=(Part(DealContact, parent="deal_id", field="contact_ids", value=lambda row: row.contact_id),)))
+watch(Watch(Deal, "deal", fields=("title", "amount", "stage_id"), classify=classify,
+            snapshot=snapshot, links={"contact_id": "contact"},
+            parts=(Part(DealContact, parent="deal_id", field="contact_ids", value=lambda row: row.contact_id),)))
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""Rules as data: the rule, its steps, each saved version of it, and every run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Boolean, CheckConstraint, Float, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from soconnective.core import clock
+from soconnective.core.model import (
+    Base,
+    BigId,
+    CreatedBy,
+    Json,
+    TenantOwned,
+    Timestamped,
+    UtcDateTime,
+    Versioned,
+    tenant_reference,
+    tenant_table,
+)
+
+# outcome: how people read it
+OUTCOMES = {
+    "succeeded": "success",
+    "partly_succeeded": "partly done",
+    "failed": "error",
+    "not_matched": "did not match",
+    "waiting": "waiting",
+    "cancelled": "cancelled",
+    "skipped": "skipped",
+    "shadowed": "shadow",
+}
+ON_FAILURE = {"undo": "undo the whole rule", "keep": "keep what succeeded"}
+
+
+class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
+    """A rule: when `trigger` happens, do the steps. `version` counts its saves, toggles included.
+
+    `definition_number` names the version of what it *does* (see `AutomationVersion`).
+    """
+
+    __tablename__ = "automations"
+    __table_args__ = tenant_table(
+        CheckConstraint("on_failure IN ('undo', 'keep')", name="on_failure"),
+        Index("ix_automations_candidates", "tenant_id", "trigger", "is_active", "position", "id"),
+    )
+
+    name: Mapped[str] = mapped_column(String(120))
+    trigger: Mapped[str] = mapped_column(String(80))
+    trigger_settings: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    position: Mapped[int] = mapped_column(Integer, default=0)
+    is_active: Mapped[bool] = mapped_column(Boolean, default=False)
+    activated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    on_failure: Mapped[str] = mapped_column(String(10), default="undo")
+    definition_number: Mapped[int] = mapped_column(Integer, default=1)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AutomationStep(TenantOwned, Base):
+    """One step of a rule as it is now; `parent_id` and `branch` are there for steps inside steps."""
+
+    __tablename__ = "automation_steps"
+    __table_args__ = tenant_table(
+        tenant_reference("automation_id", "automations"),
+        tenant_reference("parent_id", "automation_steps"),
+        Index("ix_automation_steps_automation", "tenant_id", "automation_id", "position"),
+    )
+
+    automation_id: Mapped[int] = mapped_column(BigId)
+    position: Mapped[int] = mapped_column(Integer)
+    parent_id: Mapped[int | None] = mapped_column(BigId)
+    branch: Mapped[str | None] = mapped_column(String(40))
+    kind: Mapped[str] = mapped_column(String(80))
+    settings: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+
+
+class AutomationVersion(TenantOwned, Base):
+    """What a rule did from one save to the next: its definition as canonical JSON text, never changed."""
+
+    __tablename__ = "automation_versions"
+    __table_args__ = tenant_table(
+        tenant_reference("automation_id", "automations"),
+        UniqueConstraint("tenant_id", "automation_id", "number"),
+    )
+
+    automation_id: Mapped[int] = mapped_column(BigId)
+    number: Mapped[int] = mapped_column(Integer)
+    definition: Mapped[str] = mapped_column(Text)
+    sentence: Mapped[str] = mapped_column(Text, default="")
+    saved_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    saved_by_kind: Mapped[str] = mapped_column(String(20), default="system")
+    saved_by_id: Mapped[int | None] = mapped_column(BigId)
+    saved_by_name: Mapped[str] = mapped_column(String(200), default="")
+
+
+class AutomationRun(TenantOwned, Base):
+    """One rule looking at one event: what came of it, in words and as a trace.
+
+    Attempt 0 is the live run; unique, so that one fact fires a rule once. `automation_id` is NULL
+    where the engine itself failed before it got to a rule.
+    """
+
+    __tablename__ = "automation_runs"
+    __table_args__ = tenant_table(
+        tenant_reference("automation_id", "automations"),
+        tenant_reference("event_id", "events"),
+        UniqueConstraint("tenant_id", "event_id", "automation_id", "attempt"),
+        Index("ix_automation_runs_automation", "tenant_id", "automation_id", "id"),
+        Index("ix_automation_runs_record", "tenant_id", "record_type", "record_id", "id"),
+        Index("ix_automation_runs_outcome", "tenant_id", "outcome", "id"),
+    )
+
+    automation_id: Mapped[int | None] = mapped_column(BigId)
+    automation_number: Mapped[int | None] = mapped_column(Integer)
+    event_id: Mapped[int] = mapped_column(BigId)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    record_type: Mapped[str] = mapped_column(String(40))
+    record_id: Mapped[int] = mapped_column(BigId)
+    outcome: Mapped[str] = mapped_column(String(20))
+    detail: Mapped[str] = mapped_column(Text, default="")
+    trace: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    milliseconds: Mapped[float] = mapped_column(Float, default=0.0)
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

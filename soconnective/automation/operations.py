@@ -1,0 +1,235 @@
+"""Every write to a rule. Each save keeps its version; deleting hides the rule and keeps its history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from soconnective.automation.definition import Definition, build
+from soconnective.automation.models import Automation, AutomationRun, AutomationStep, AutomationVersion
+from soconnective.core import clock
+from soconnective.core.access import current_actor
+from soconnective.core.db import db
+from soconnective.core.errors import Refused
+
+
+def create_automation(definition: Definition, is_active: bool = False) -> Automation:
+    """A new rule, last in order; raises `Refused` when the definition does not make sense."""
+    _require_sense(definition)
+    last = db.session.scalar(select(func.max(Automation.position)))
+    actor = current_actor()
+    rule = Automation(
+        name=definition.name,
+        position=(last or 0) + 1,
+        created_by_kind=actor.kind,
+        created_by_id=actor.id,
+        created_by_name=actor.name,
+        definition_number=0,
+    )
+    _apply(rule, definition)
+    _switch(rule, is_active)
+    db.session.add(rule)
+    db.session.flush()
+    _write_steps(rule, definition)
+    _keep_version(rule, definition)
+    return rule
+
+
+def update_automation(rule: Automation, definition: Definition, is_active: bool | None = None) -> Automation:
+    """Save `rule` anew. What it does gets a new number only if it does something else than before."""
+    _require_sense(definition)
+    before = current_version(rule)
+    _apply(rule, definition)
+    if is_active is not None:
+        _switch(rule, is_active)
+    if before is None or before.definition != definition.to_text():
+        for step in _steps_of(rule):
+            db.session.delete(step)
+        db.session.flush()
+        _write_steps(rule, definition)
+        _keep_version(rule, definition)
+    return rule
+
+
+def set_active(rule: Automation, is_active: bool) -> Automation:
+    """Switch a rule on or off. One that is broken cannot be switched on."""
+    if is_active:
+        _require_sense(definition_of(rule))
+    _switch(rule, is_active)
+    return rule
+
+
+def duplicate_automation(rule: Automation) -> Automation:
+    """A copy, switched off, named "... (copy)"."""
+    old = definition_of(rule)
+    copy = Definition(f"{old.name[:110]} (copy)", old.trigger, old.steps, old.on_failure)
+    last = db.session.scalar(select(func.max(Automation.position))) or 0
+    actor = current_actor()
+    fresh = Automation(
+        name=copy.name,
+        position=last + 1,
+        created_by_kind=actor.kind,
+        created_by_id=actor.id,
+        created_by_name=actor.name,
+        definition_number=0,
+        is_active=False,
+    )
+    _apply(fresh, copy)
+    db.session.add(fresh)
+    db.session.flush()
+    _write_steps(fresh, copy)
+    _keep_version(fresh, copy)
+    return fresh
+
+
+def delete_automation(rule: Automation) -> None:
+    """Hide the rule and switch it off; its versions and runs stay."""
+    rule.is_active = False
+    rule.deleted_at = clock.now()
+
+
+def restore_automation(rule: Automation) -> None:
+    """Take a deletion back; the rule stays switched off."""
+    rule.deleted_at = None
+
+
+def move_automation(rule: Automation, step: int) -> None:
+    """Change the order in which rules run: `step` -1 is earlier, 1 later."""
+    rules = list(
+        db.session.scalars(
+            select(Automation)
+            .where(Automation.deleted_at.is_(None))
+            .order_by(Automation.position, Automation.id)
+        )
+    )
+    here = rules.index(rule)
+    there = here + step
+    if 0 <= there < len(rules):
+        rules[here], rules[there] = rules[there], rules[here]
+        for position, other in enumerate(rules, start=1):
+            if other.position != position:
+                other.position = position
+
+
+def mark_failures_seen() -> int:
+    """Note that somebody has looked at the failed runs; returns how many were new."""
+    failed = db.session.scalars(
+        select(AutomationRun).where(
+            AutomationRun.outcome.in_(("failed", "partly_succeeded")), AutomationRun.seen_at.is_(None)
+        )
+    ).all()
+    for run in failed:
+        run.seen_at = clock.now()
+    return len(failed)
+
+
+def replace_person(old_id: int, new_id: int | None) -> int:
+    """Hand over the fixed persons in rules from a member who leaves; returns how many rules changed."""
+    changed = 0
+    for rule in db.session.scalars(select(Automation).where(Automation.deleted_at.is_(None))):
+        definition = definition_of(rule)
+        steps = tuple(_with_person(step, old_id, new_id) for step in definition.steps)
+        if any(a is not b for a, b in zip(steps, definition.steps, strict=True)):
+            fresh = Definition(definition.name, definition.trigger, steps, definition.on_failure)
+            _apply(rule, fresh)
+            for step in _steps_of(rule):
+                db.session.delete(step)
+            db.session.flush()
+            _write_steps(rule, fresh)
+            _keep_version(rule, fresh)
+            changed += 1
+    return changed
+
+
+def rules_with_person(person_id: int) -> int:
+    """How many rules name this person in a step."""
+    rules = db.session.scalars(select(Automation).where(Automation.deleted_at.is_(None)))
+    return sum(
+        any(
+            getattr(step.settings, "person_id", None) == person_id
+            for step in definition_of(rule).steps
+            if not step.broken
+        )
+        for rule in rules
+    )
+
+
+def _with_person(step: Any, old_id: int, new_id: int | None) -> Any:
+    if step.broken or getattr(step.settings, "person_id", None) != old_id:
+        return step
+    if new_id is None:
+        return type(step)(step.settings.model_copy(update={"person_id": None, "assign_to": "owner"}))
+    return type(step)(step.settings.model_copy(update={"person_id": new_id}))
+
+
+def current_version(rule: Automation) -> AutomationVersion | None:
+    return db.session.scalar(
+        select(AutomationVersion).where(
+            AutomationVersion.automation_id == rule.id, AutomationVersion.number == rule.definition_number
+        )
+    )
+
+
+def definition_of(rule: Automation) -> Definition:
+    """What the rule does now, read from its steps."""
+    from_steps = [(step.kind, step.settings) for step in _steps_of(rule)]
+    return build(rule.name, rule.trigger, rule.trigger_settings, from_steps, rule.on_failure)
+
+
+def _steps_of(rule: Automation) -> list[AutomationStep]:
+    return list(
+        db.session.scalars(
+            select(AutomationStep)
+            .where(AutomationStep.automation_id == rule.id)
+            .order_by(AutomationStep.position)
+        )
+    )
+
+
+def _apply(rule: Automation, definition: Definition) -> None:
+    rule.name = definition.name
+    rule.trigger = definition.trigger.type_id
+    rule.trigger_settings = definition.trigger.stored()
+    rule.on_failure = definition.on_failure
+    rule.updated_at = clock.now()
+
+
+def _switch(rule: Automation, is_active: bool) -> None:
+    if is_active and not rule.is_active:
+        rule.activated_at = clock.now()
+    rule.is_active = is_active
+
+
+def _write_steps(rule: Automation, definition: Definition) -> None:
+    for position, step in enumerate(definition.steps):
+        db.session.add(
+            AutomationStep(
+                automation_id=rule.id, position=position, kind=step.type_id, settings=step.stored()
+            )
+        )
+
+
+def _keep_version(rule: Automation, definition: Definition) -> None:
+    actor = current_actor()
+    rule.definition_number += 1
+    db.session.add(
+        AutomationVersion(
+            automation_id=rule.id,
+            number=rule.definition_number,
+            definition=definition.to_text(),
+            sentence=definition.sentence(),
+            saved_by_kind=actor.kind,
+            saved_by_id=actor.id,
+            saved_by_name=actor.name,
+        )
+    )
+    db.session.flush()
+
+
+def _require_sense(definition: Definition) -> None:
+    for path, field, message in definition.problems():
+        where = "trigger" if path == "trigger" else f"steps-{path}"
+        raise Refused(message, f"{where}-{field}" if field else where)
+    if not definition.steps:
+        raise Refused("A rule needs at least one action.", "steps")

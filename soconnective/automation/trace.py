@@ -1,0 +1,116 @@
+"""What a run leaves behind: its outcome, a detail in words, and a trace of each check and step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session as OrmSession
+
+from soconnective.automation.contracts import Action, ActionFailed, BrokenPiece, StepResult, Verdict
+from soconnective.automation.merge import MergeError
+from soconnective.automation.models import AutomationRun
+from soconnective.core import clock
+from soconnective.core.errors import Refused
+from soconnective.events import DomainEvent
+
+MAX_DETAIL = 2000
+_insert_runs = insert(AutomationRun.__table__)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Run:
+    """A run before it is a row."""
+
+    event: DomainEvent
+    automation_id: int | None
+    automation_number: int | None
+    outcome: str = "succeeded"
+    detail: str = ""
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    started_at: datetime = field(default_factory=clock.now)
+    milliseconds: float = 0.0
+
+    def say_verdict(self, verdict: Verdict) -> None:
+        self.checks = [check.as_json() for check in verdict.checks]
+
+    def say_step(
+        self, index: int, action: Action, outcome: str, result: StepResult | None, text: str = ""
+    ) -> None:
+        """Add a step to the trace: succeeded with its result, failed or undone with the reason."""
+        self.steps.append(
+            {
+                "path": str(index + 1),
+                "kind": action.type_id,
+                "label": action.describe(),
+                "outcome": outcome,
+                "text": result.text if result else text,
+                "made": [_made(made) for made in result.made] if result else [],
+                "remarks": list(result.remarks) if result else [],
+            }
+        )
+
+    def undo_steps(self) -> None:
+        """The rule was rolled back: what its steps made is gone, and the trace says so."""
+        for step in self.steps:
+            if step["outcome"] == "succeeded":
+                step.update(outcome="undone", made=[])
+
+    def summarise(self) -> None:
+        """The detail in words from the steps: "task created; note logged"."""
+        said = [step["text"] for step in self.steps if step["outcome"] == "succeeded"]
+        self.detail = "; ".join(said)
+
+    def as_row(self) -> dict[str, Any]:
+        return {
+            "tenant_id": self.event.tenant_id,
+            "automation_id": self.automation_id,
+            "automation_number": self.automation_number,
+            "event_id": self.event.id,
+            "attempt": 0,
+            "record_type": self.event.record_type,
+            "record_id": self.event.record_id,
+            "outcome": self.outcome,
+            "detail": clean(self.detail)[:MAX_DETAIL],
+            "trace": clean({"checks": self.checks, "steps": self.steps}),
+            "started_at": self.started_at,
+            "milliseconds": round(self.milliseconds, 3),
+        }
+
+
+def record(session: OrmSession, runs: Sequence[Run]) -> None:
+    """Write the runs as rows, in one executemany."""
+    if runs:
+        session.connection().execute(_insert_runs, [run.as_row() for run in runs])
+
+
+def in_words(error: BaseException) -> str:
+    """An error as the run log shows it: the words of those that speak to people, the class of the others."""
+    if isinstance(error, ActionFailed | BrokenPiece | MergeError):
+        return str(error)
+    if isinstance(error, Refused):
+        return error.message
+    original = getattr(error, "orig", None) or error
+    lines = str(original).strip().splitlines()
+    return f"{type(original).__name__}: {lines[0][:300]}" if lines else type(original).__name__
+
+
+def clean(value: Any) -> Any:
+    """`value` without what no database text can hold: NUL and halves of surrogate pairs."""
+    if isinstance(value, str):
+        if "\x00" in value or not value.isascii():
+            return value.replace("\x00", "�").encode("utf-8", "replace").decode("utf-8")
+        return value
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    return value
+
+
+def _made(made: Any) -> dict[str, Any]:
+    return {"type": made.record_type, "id": made.record_id, "title": made.title, "verb": made.verb}
