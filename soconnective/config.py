@@ -97,7 +97,7 @@ def _database_url(app: Flask) -> str:
         return "sqlite:///" + str(Path(app.instance_path) / "soconnective.db")
     for scheme in ("postgres://", "postgresql://"):
         if url.startswith(scheme):
-            return "postgresql+psycopg://" + url[len(scheme):]
+            return "postgresql+psycopg://" + url[len(scheme) :]
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise BadSettings("DATABASE_URL: takes sqlite:///path or postgresql://user:password@host/name")
     return url

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
-from liquid import BoundTemplate, Environment, StrictUndefined
+from liquid import BoundTemplate, Environment, StrictDefaultUndefined
 from liquid.builtin import capitalize, content, default, downcase, illegal, output, strip, truncate, upcase
 from liquid.builtin.tags.case_tag import CaseTag
 from liquid.builtin.tags.if_tag import IfTag
@@ -72,7 +72,7 @@ def _money(value: Any, currency: Any = None) -> str:
         return str(value)
 
 
-_environment = _Environment(undefined=StrictUndefined, strict_filters=True)
+_environment = _Environment(undefined=StrictDefaultUndefined, strict_filters=True)
 
 
 @lru_cache(maxsize=1024)
@@ -110,7 +110,11 @@ def problems(text: str, record_type: str | None) -> list[str]:
     except (LiquidError, RecursionError) as error:
         return [_in_words(error)]
     allowed = {name for name, _label in merge_fields(record_type)}
-    wrong = []
+    wrong = [
+        f"The filter “{name[:40]}” is not available."
+        for name in found.filters
+        if name not in _environment.filters
+    ]
     for variables in found.variables.values():
         for variable in variables:
             if any(not isinstance(segment, str) for segment in variable.segments):
@@ -130,8 +134,11 @@ def merge_fields(record_type: str | None) -> list[tuple[str, str]]:
 
 
 def _in_words(error: BaseException) -> str:
-    message = re.sub(r"\s+", " ", str(error)).strip().split(", on line")[0][:200]
-    unknown = re.search(r"unknown (tag|filter) '?([\w]+)", message, re.IGNORECASE)
+    message = re.split(r" -> |\s\|\s|, on line", re.sub(r"\s+", " ", str(error)).strip())[0][:200]
+    unknown = re.match(r"unexpected tag '(\w+)'", message)
     if unknown:
-        return f"The {unknown[1]} “{unknown[2]}” is not available."
-    return f"The text cannot be read: {message}." if message else "The text cannot be read."
+        return f"The tag “{unknown[1]}” is not available."
+    gone = re.match(r"([\w.]+) is undefined", message)
+    if gone:
+        return f"There is no field “{gone[1]}” here."
+    return f"The text cannot be read: {message}."

@@ -1,0 +1,112 @@
+"""People, companies, and the identities (addresses, numbers, handles) that lead to a person."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, CheckConstraint, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from soconnective.core.model import (
+    Base,
+    BigId,
+    CreatedBy,
+    TenantOwned,
+    Timestamped,
+    Versioned,
+    tenant_reference,
+    tenant_table,
+)
+from soconnective.core.search import searchable
+
+_UNIQUE_KINDS = "kind IN ('email', 'handle') AND NOT is_shared"
+
+
+class Company(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
+    __tablename__ = "companies"
+    __table_args__ = tenant_table(
+        tenant_reference("owner_id", "memberships", "user_id"),
+        Index("ix_companies_name", "tenant_id", "name", "id"),
+        Index("ix_companies_created", "tenant_id", "created_at", "id"),
+        Index("ix_companies_owner", "tenant_id", "owner_id"),
+        Index("uq_companies_domain", "tenant_id", "domain", unique=True),
+    )
+
+    name: Mapped[str] = mapped_column(String(200))
+    domain: Mapped[str | None] = mapped_column(String(253))
+    phone: Mapped[str | None] = mapped_column(String(60))
+    about: Mapped[str | None] = mapped_column(Text)
+    owner_id: Mapped[int | None] = mapped_column(BigId)
+
+
+class Contact(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
+    """A person. `name` is kept as "First Last": what lists show and sort by."""
+
+    __tablename__ = "contacts"
+    __table_args__ = tenant_table(
+        tenant_reference("company_id", "companies"),
+        tenant_reference("owner_id", "memberships", "user_id"),
+        Index("ix_contacts_name", "tenant_id", "name", "id"),
+        Index("ix_contacts_created", "tenant_id", "created_at", "id"),
+        Index("ix_contacts_updated", "tenant_id", "updated_at", "id"),
+        Index("ix_contacts_company", "tenant_id", "company_id"),
+        Index("ix_contacts_owner", "tenant_id", "owner_id", "name", "id"),
+    )
+
+    first_name: Mapped[str | None] = mapped_column(String(100))
+    last_name: Mapped[str | None] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(201))
+    job_title: Mapped[str | None] = mapped_column(String(120))
+    company_id: Mapped[int | None] = mapped_column(BigId)
+    owner_id: Mapped[int | None] = mapped_column(BigId)
+
+    company: Mapped[Company | None] = relationship(primaryjoin="foreign(Contact.company_id) == Company.id")
+    identities: Mapped[list[ContactIdentity]] = relationship(
+        primaryjoin="foreign(ContactIdentity.contact_id) == Contact.id",
+        order_by="ContactIdentity.id",
+        cascade="all, delete-orphan",
+        back_populates="contact",
+    )
+
+    def first(self, kind: str) -> str | None:
+        """The first address of a kind (email, phone, handle), as typed."""
+        return next((identity.value for identity in self.identities if identity.kind == kind), None)
+
+
+class ContactIdentity(TenantOwned, Base):
+    """One way to recognise a person.
+
+    Mail addresses and handles that are not marked shared belong to one contact of the tenant; phone
+    numbers and shared addresses may repeat and never identify alone.
+    """
+
+    __tablename__ = "contact_identities"
+    __table_args__ = tenant_table(
+        tenant_reference("contact_id", "contacts"),
+        CheckConstraint("kind IN ('email', 'phone', 'handle')", name="kind"),
+        Index("ix_contact_identities_contact", "tenant_id", "contact_id"),
+        Index("ix_contact_identities_lookup", "tenant_id", "kind", "normalised"),
+        Index(
+            "uq_contact_identities_identifying",
+            "tenant_id",
+            "kind",
+            "network",
+            "normalised",
+            unique=True,
+            sqlite_where=text(_UNIQUE_KINDS),
+            postgresql_where=text(_UNIQUE_KINDS),
+        ),
+    )
+
+    contact_id: Mapped[int] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(String(10))
+    network: Mapped[str] = mapped_column(String(20), default="")
+    value: Mapped[str] = mapped_column(String(254))
+    normalised: Mapped[str] = mapped_column(String(254))
+    is_shared: Mapped[bool] = mapped_column(Boolean, default=False)
+
+    contact: Mapped[Contact] = relationship(
+        primaryjoin="foreign(ContactIdentity.contact_id) == Contact.id", back_populates="identities"
+    )
+
+
+searchable(Contact, "contact", lambda row: [row.name, row.job_title])
+searchable(Company, "company", lambda row: [row.name, row.domain])

@@ -1,0 +1,55 @@
+"""Reads of people and companies that more than one place needs."""
+
+from __future__ import annotations
+
+from flask import abort
+from sqlalchemy import select
+
+from soconnective.contacts.identities import normalise
+from soconnective.contacts.models import Company, Contact, ContactIdentity
+from soconnective.core.db import db
+
+
+def get_contact(contact_id: int) -> Contact:
+    """The contact, or 404: the same answer for a missing one and for another tenant's."""
+    return db.session.get(Contact, contact_id) or abort(404)
+
+
+def get_company(company_id: int) -> Company:
+    return db.session.get(Company, company_id) or abort(404)
+
+
+def find_contact_by_identity(kind: str, value: str, network: str = "") -> Contact | None:
+    """Who a mail address or handle leads to; never by a phone number or a shared address alone."""
+    if kind == "phone":
+        return None
+    identity = db.session.scalar(
+        select(ContactIdentity).where(
+            ContactIdentity.kind == kind,
+            ContactIdentity.network == network,
+            ContactIdentity.normalised == normalise(kind, value),
+            ContactIdentity.is_shared.is_(False),
+        )
+    )
+    return identity.contact if identity else None
+
+
+def contact_choices(keep: int | None = None, limit: int = 500) -> list[tuple[int, str]]:
+    """(id, name) for a select: the first `limit` by name, and always `keep`."""
+    return _choices(Contact, keep, limit)
+
+
+def company_choices(keep: int | None = None, limit: int = 500) -> list[tuple[int, str]]:
+    return _choices(Company, keep, limit)
+
+
+def _choices(model: type[Contact] | type[Company], keep: int | None, limit: int) -> list[tuple[int, str]]:
+    rows = [
+        (row.id, row.name)
+        for row in db.session.execute(select(model.id, model.name).order_by(model.name).limit(limit))
+    ]
+    if keep is not None and keep < 2**62 and all(row[0] != keep for row in rows):
+        extra = db.session.execute(select(model.id, model.name).where(model.id == keep)).first()
+        if extra is not None:
+            rows.insert(0, (extra.id, extra.name))
+    return rows

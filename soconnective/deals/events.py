@@ -1,0 +1,164 @@
+"""The facts that deals announce, and what fires when.
+
+| what was saved                                   | events |
+| --- | --- |
+| a new deal in an open stage                      | deal.created |
+| a new deal in a won (lost) stage                 | deal.created, deal.won (deal.lost) |
+| another stage, still open                        | deal.stage_changed |
+| open or lost → won                               | deal.stage_changed, deal.won |
+| open or won → lost                               | deal.stage_changed, deal.lost |
+| won → won in another pipeline                    | deal.stage_changed |
+| won → open (reopened)                            | deal.stage_changed |
+| another title, amount, owner, contact, ...       | deal.updated |
+| both at once                                     | deal.stage_changed (+ won or lost), deal.updated |
+| A → B → A, or the same values again              | nothing |
+| created and deleted in one transaction           | nothing |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from soconnective.contacts.models import Company, Contact
+from soconnective.core.db import db, plain
+from soconnective.core.registry import people
+from soconnective.deals.models import Deal, DealContact, Pipeline, Stage
+from soconnective.events import Change, Part, Watch, declare, watch
+
+DEAL_CREATED = declare(
+    "deal.created",
+    "deal",
+    "Deal created",
+    sent_when="A deal is saved for the first time, in whatever stage.",
+    not_when="Its first stage is no deal.stage_changed; a first stage that is won adds deal.won.",
+)
+DEAL_UPDATED = declare(
+    "deal.updated",
+    "deal",
+    "Deal changed",
+    sent_when="Any value but the stage changed: title, amount, owner, company, contacts, dates, source.",
+    not_when="A pure stage change is deal.stage_changed; a lost reason given with the move belongs to the move.",
+)
+DEAL_STAGE_CHANGED = declare(
+    "deal.stage_changed",
+    "deal",
+    "Deal moved",
+    sent_when="An existing deal stands in another stage than before the save.",
+    not_when="Not on creation; not when it was moved away and back within one save.",
+)
+DEAL_WON = declare(
+    "deal.won",
+    "deal",
+    "Deal won",
+    sent_when="A deal became won: moved into a won stage from one that is not, or created in one. Again after a reopening.",
+    not_when="Not when it moves from one won stage to another.",
+)
+DEAL_LOST = declare(
+    "deal.lost",
+    "deal",
+    "Deal lost",
+    sent_when="A deal became lost: moved into a lost stage from one that is not, or created in one.",
+    not_when="Not when it moves from one lost stage to another.",
+)
+DEAL_DELETED = declare(
+    "deal.deleted",
+    "deal",
+    "Deal deleted",
+    sent_when="A deal was deleted, with the values it had.",
+    not_when="Not when it is lost.",
+)
+
+_MOVE_FIELDS = {"stage_id", "status", "pipeline_id"}
+
+
+def classify(change: Change) -> list[str]:
+    """The rows of the table above."""
+    if change.kind == "deleted":
+        return ["deal.deleted"]
+    status = change.fields.get("status", (None, None))[1]
+    if change.kind == "created":
+        return ["deal.created", *([f"deal.{status}"] if status in ("won", "lost") else [])]
+    found = []
+    if "stage_id" in change.fields:
+        found.append("deal.stage_changed")
+        if status in ("won", "lost"):
+            found.append(f"deal.{status}")
+    others = set(change.fields) - _MOVE_FIELDS
+    if "stage_id" in change.fields:
+        others.discard("lost_reason")
+    if others:
+        found.append("deal.updated")
+    return found
+
+
+_names = (
+    select(
+        Stage.name.label("stage"),
+        Stage.kind.label("stage_kind"),
+        Pipeline.name.label("pipeline"),
+        Company.name.label("company"),
+        Contact.name.label("contact"),
+        Contact.id.label("contact_id"),
+    )
+    .select_from(Deal)
+    .join(Stage, Stage.id == Deal.stage_id)
+    .join(Pipeline, Pipeline.id == Deal.pipeline_id)
+    .outerjoin(Company, Company.id == Deal.company_id)
+    .outerjoin(DealContact, (DealContact.deal_id == Deal.id) & DealContact.is_primary)
+    .outerjoin(Contact, Contact.id == DealContact.contact_id)
+)
+
+
+def snapshot(deal: Deal) -> dict[str, Any]:
+    """The deal's values and the names of what it points to, by one statement."""
+    names = db.session.execute(_names.where(Deal.id == deal.id)).one()
+    owner = people().get(deal.owner_id or 0)
+    return {
+        "id": deal.id,
+        "deal_id": deal.id,
+        "title": deal.title,
+        "amount": plain(deal.amount),
+        "currency": deal.currency,
+        "stage": names.stage,
+        "stage_id": deal.stage_id,
+        "stage_kind": names.stage_kind,
+        "pipeline": names.pipeline,
+        "pipeline_id": deal.pipeline_id,
+        "status": deal.status,
+        "owner": owner.name if owner else None,
+        "owner_id": deal.owner_id,
+        "company": names.company,
+        "company_id": deal.company_id,
+        "contact": names.contact,
+        "contact_id": names.contact_id,
+        "expected_close_on": plain(deal.expected_close_on),
+        "source": deal.source,
+        "lost_reason": deal.lost_reason,
+    }
+
+
+watch(
+    Watch(
+        Deal,
+        "deal",
+        (
+            "title",
+            "amount",
+            "currency",
+            "stage_id",
+            "pipeline_id",
+            "status",
+            "owner_id",
+            "company_id",
+            "expected_close_on",
+            "source",
+            "lost_reason",
+        ),
+        classify,
+        snapshot,
+        {"company_id": "company"},
+        (Part(DealContact, "deal_id", "contact_ids", lambda row: row.contact_id, ("contact_id", "contact")),),
+    )
+)

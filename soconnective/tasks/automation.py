@@ -1,0 +1,137 @@
+"""What tasks offer to rules: the trigger *a task is completed*, and the action *Create a task*."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Literal
+
+from pydantic import Field
+from wtforms import Form, IntegerField, SelectField, StringField
+from wtforms.validators import InputRequired, Length, NumberRange
+
+from soconnective.automation import merge
+from soconnective.automation.contracts import (
+    Action,
+    ActionFailed,
+    Made,
+    RunContext,
+    Scope,
+    Settings,
+    StepResult,
+    Trigger,
+)
+from soconnective.automation.registry import register_action, register_trigger
+from soconnective.core.registry import active_people, people
+from soconnective.core.workspace import workspace_today
+from soconnective.tasks.operations import create_task
+
+TITLE_LENGTH = 200
+
+
+class TaskCompleted(Trigger):
+    type_id = "task.completed"
+    record_type = "task"
+    label = "a task is completed"
+    group = "Tasks"
+    icon = "checkbox"
+
+
+class CreateTaskSettings(Settings):
+    """title: a text with merge fields; due_in_days: 0 is the day of the run, in the workspace's zone."""
+
+    title: str = Field(min_length=1, max_length=TITLE_LENGTH)
+    due_in_days: int = Field(0, ge=0, le=365)
+    assign_to: Literal["owner", "person"] = "owner"
+    person_id: int | None = Field(None, ge=1, lt=2**62)
+
+
+def _optional_id(value: Any) -> int | None:
+    return int(value) if value not in (None, "", "None") else None
+
+
+class CreateTaskForm(Form):  # type: ignore[misc]
+    title = StringField(
+        "Title", validators=[InputRequired("Give the task a title."), Length(max=TITLE_LENGTH)]
+    )
+    due_in_days = IntegerField(
+        "Due in days",
+        default=1,
+        validators=[InputRequired("Write a number of days."), NumberRange(0, 365, "Choose 0 to 365 days.")],
+    )
+    assign_to = SelectField("Assigned to", choices=[], default="owner")
+    person_id = SelectField("Person", coerce=_optional_id, choices=[])
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.assign_to.choices = [("owner", "the record's owner"), ("person", "a fixed person")]
+        chosen = [("", "choose a person")] + [(str(person.id), person.name) for person in active_people()]
+        kept = people().get(self.person_id.data or 0)
+        if kept is not None and not kept.is_active:
+            chosen.append((str(kept.id), f"{kept.name} (no longer active)"))
+        self.person_id.choices = chosen
+
+
+class CreateTask(Action):
+    """Makes an open task linked to the deal and its primary contact."""
+
+    type_id = "create_task"
+    label = "Create a task"
+    group = "Tasks"
+    icon = "checkbox"
+    Settings = CreateTaskSettings
+    form = CreateTaskForm
+    writes = ("task",)
+
+    def run(self, context: RunContext) -> StepResult:
+        title = merge.render(self.settings.title, context.fields).strip()
+        if not title:
+            raise ActionFailed("The title is empty once its fields are filled in.")
+        if len(title) > TITLE_LENGTH:
+            title = title[: TITLE_LENGTH - 1] + "…"
+        assignee_id, remarks = self._assignee(context)
+        snapshot = context.event.snapshot
+        task = create_task(
+            title,
+            due_on=workspace_today() + timedelta(days=self.settings.due_in_days),
+            assignee_id=assignee_id,
+            deal_id=snapshot.get("deal_id"),
+            contact_id=snapshot.get("contact_id"),
+        )
+        return StepResult("task created", (Made("task", task.id, title),), remarks)
+
+    def _assignee(self, context: RunContext) -> tuple[int | None, tuple[str, ...]]:
+        """Who gets it; nobody, with a remark, when that person is not there any more."""
+        fixed = self.settings.assign_to == "person"
+        wanted = self.settings.person_id if fixed else context.event.snapshot.get("owner_id")
+        if wanted is None:
+            return None, ("left unassigned: the record has no owner",)
+        person = people().get(wanted)
+        if person is None or not person.is_active:
+            name = person.name if person else "the person"
+            return None, (f"left unassigned: {name} is no longer an active member",)
+        return wanted, ()
+
+    def describe(self) -> str:
+        days = self.settings.due_in_days
+        when = {0: "due the same day", 1: "due in 1 day"}.get(days, f"due in {days} days")
+        who = "the record's owner"
+        if self.settings.assign_to == "person":
+            person = people().get(self.settings.person_id or 0)
+            who = person.name if person else "⚠ somebody who is gone"
+        return f"create task “{self.settings.title}” {when} for {who}"
+
+    def check(self, scope: Scope) -> list[tuple[str, str]]:
+        found = [("title", problem) for problem in merge.problems(self.settings.title, scope.record_type)]
+        if self.settings.assign_to == "person":
+            person = people().get(self.settings.person_id or 0)
+            if person is None:
+                found.append(("person_id", "Choose who gets the task."))
+            elif not person.is_active:
+                found.append(
+                    ("person_id", f"{person.name} is no longer an active member. Choose somebody else.")
+                )
+        return found
+
+
+register_trigger(TaskCompleted)
+register_action(CreateTask)

@@ -1,0 +1,73 @@
+"""What the timeline offers to rules: *Log a note*."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from wtforms import Form, TextAreaField
+from wtforms.validators import InputRequired, Length
+
+from soconnective.automation import merge
+from soconnective.automation.contracts import (
+    Action,
+    ActionFailed,
+    Made,
+    RunContext,
+    Scope,
+    Settings,
+    StepResult,
+)
+from soconnective.automation.registry import register_action
+from soconnective.timeline.operations import BODY_LENGTH, write_note
+
+TEMPLATE_LENGTH = 5000
+
+
+class LogNoteSettings(Settings):
+    """body: a text with merge fields."""
+
+    body: str = Field(min_length=1, max_length=TEMPLATE_LENGTH)
+
+
+class LogNoteForm(Form):  # type: ignore[misc]
+    body = TextAreaField(
+        "Note", validators=[InputRequired("Write what the note says."), Length(max=TEMPLATE_LENGTH)]
+    )
+
+
+class LogNote(Action):
+    """Writes a System Note on the timelines of the record and of its contact."""
+
+    type_id = "log_note"
+    label = "Log a note"
+    group = "Timeline"
+    icon = "note"
+    Settings = LogNoteSettings
+    form = LogNoteForm
+    writes = ("note",)
+
+    def run(self, context: RunContext) -> StepResult:
+        body = merge.render(self.settings.body, context.fields).strip()
+        if not body:
+            raise ActionFailed("The note is empty once its fields are filled in.")
+        snapshot = context.event.snapshot
+        note = write_note(
+            body[:BODY_LENGTH],
+            deal_id=snapshot.get("deal_id"),
+            contact_id=snapshot.get("contact_id"),
+            company_id=snapshot.get("company_id") if context.event.record_type == "company" else None,
+        )
+        return StepResult("note logged", (Made("note", note.id, _shortened(body, 80)),))
+
+    def describe(self) -> str:
+        return f"log note “{_shortened(self.settings.body, 60)}”"
+
+    def check(self, scope: Scope) -> list[tuple[str, str]]:
+        return [("body", problem) for problem in merge.problems(self.settings.body, scope.record_type)]
+
+
+def _shortened(text: str, length: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= length else flat[: length - 1] + "…"
+
+
+register_action(LogNote)
