@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from flask_security import AsaList, UserMixin
-from sqlalchemy import Boolean, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import Boolean, CheckConstraint, Float, ForeignKey, String, UniqueConstraint
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from soconnective.core import clock
 from soconnective.core.access import ROLES
 from soconnective.core.model import Base, BigId, Identified, Timestamped, UtcDateTime, Versioned
 
@@ -75,3 +76,33 @@ class Membership(Identified, Timestamped, Versioned, Base):
 
     user: Mapped[User] = relationship(back_populates="memberships")
     tenant: Mapped[Tenant] = relationship()
+
+
+class Invitation(Identified, Base):
+    """A single-use link into a workspace. Only the hash of its token is kept."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        CheckConstraint(f"role IN ({_ROLE_LIST})", name="role"),
+        {"sqlite_autoincrement": True},
+    )
+
+    tenant_id: Mapped[int] = mapped_column(BigId, ForeignKey("tenants.id"), index=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    email: Mapped[str] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(20))
+    invited_by_name: Mapped[str] = mapped_column(String(200), default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class RateWindow(Base):
+    """How often something was tried in a window of time: the store behind the sign-in limit."""
+
+    __tablename__ = "rate_windows"
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    count: Mapped[int] = mapped_column(BigId)
+    expires_at: Mapped[float] = mapped_column(Float)

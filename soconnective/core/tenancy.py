@@ -47,6 +47,11 @@ def has_tenant() -> bool:
     return _current.get() is not None
 
 
+def peek_tenant() -> int | None:
+    """The current tenant's id, or None."""
+    return _current.get()
+
+
 def enter_tenant(tenant: Any | None) -> None:
     """Set the tenant for the rest of this context (a request). `None` leaves it."""
     _current.set(None if tenant is None else tenant_id_of(tenant))

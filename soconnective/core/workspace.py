@@ -34,6 +34,11 @@ def enter_workspace(workspace: Workspace | None) -> None:
     _loaded.set(workspace)
 
 
+def peek_workspace() -> Workspace | None:
+    """What is kept, if anything: for whoever puts it back later."""
+    return _loaded.get()
+
+
 def current_workspace() -> Workspace:
     """The current tenant's workspace; read once, then kept while the tenant stays the same."""
     tenant_id = current_tenant_id()
