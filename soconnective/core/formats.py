@@ -79,5 +79,5 @@ def currencies() -> tuple[tuple[str, str], ...]:
 
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
-        iso=iso, datetime_text=datetime_text, time_text=time_text, date_text=date_text, money=money
+        iso=iso, datetime_text=datetime_text, time_text=time_text, date_text=date_text, money=money, zip=zip
     )
