@@ -1,0 +1,89 @@
+"""Old and new values as people read them: names instead of ids, dates and money as the workspace writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from soconnective.core.formats import date_text, datetime_text
+from soconnective.core.registry import people, registry
+from soconnective.events import EventRow
+
+LABELS = {
+    "stage_id": "Stage", "owner_id": "Owner", "assignee_id": "Assigned to", "company_id": "Company",
+    "contact_id": "Contact", "deal_id": "Deal", "contact_ids": "Contacts", "people_ids": "People",
+    "expected_close_on": "Expected close", "due_on": "Due", "starts_at": "Starts", "ends_at": "Ends",
+    "identities": "Addresses", "lost_reason": "Lost because",
+}  # fmt: skip
+_PEOPLE = {"owner_id", "assignee_id"}
+_HIDDEN = {"status", "pipeline_id", "currency"}
+_RECORDS = {"company_id": "company", "contact_id": "contact", "deal_id": "deal", "contact_ids": "contact", "people_ids": "contact"}
+
+# field -> a function that reads the names of many ids at once; areas add theirs (stages).
+name_readers: dict[str, Any] = {}
+
+
+class Names:
+    """The names behind the ids in a page of events, read once per kind."""
+
+    def __init__(self, rows: list[EventRow]) -> None:
+        wanted: dict[str, set[int]] = {}
+        for row in rows:
+            if row.name.endswith(".created"):
+                continue
+            for name, both in row.changes.items():
+                kind = _RECORDS.get(name) or (name if name in name_readers else None)
+                if kind:
+                    for value in both:
+                        ids = value if isinstance(value, list) else [value]
+                        wanted.setdefault(kind, set()).update(i for i in ids if isinstance(i, int))
+        self.found: dict[str, dict[int, str]] = {}
+        for kind, ids in wanted.items():
+            reader = name_readers.get(kind)
+            self.found[kind] = reader(ids) if reader else _titles(kind, ids)
+
+    def of(self, name: str, value: Any) -> str:
+        if value is None or value == "" or value == []:
+            return "nothing"
+        if isinstance(value, list):
+            return ", ".join(self.of(name, item) for item in value)
+        if name in _PEOPLE:
+            person = people().get(value)
+            return person.name if person else "somebody who is gone"
+        kind = _RECORDS.get(name) or name
+        if kind in self.found:
+            return self.found[kind].get(value, "one that is gone")
+        if name.endswith("_on"):
+            return date_text(value)
+        if name.endswith("_at"):
+            return datetime_text(value)
+        return str(value)
+
+
+def _titles(kind: str, ids: set[int]) -> dict[int, str]:
+    record_type = registry.record_types[kind]
+    found = {}
+    for row_id in list(ids)[:50]:
+        row = record_type.get(row_id)
+        if row is not None:
+            found[row_id] = record_type.title(row)
+    return found
+
+
+def field_lines(row: EventRow, names: Names) -> list[tuple[str, str, str]]:
+    """(label, old, new) of what changed; nothing for a creation or deletion, whose title says it."""
+    if row.name.rsplit(".", 1)[1] in ("created", "deleted", "logged", "scheduled", "completed", "reopened", "cancelled"):
+        return []
+    lines = []
+    moved = row.name in ("deal.stage_changed", "deal.won", "deal.lost")
+    for name, (old, new) in row.changes.items():
+        if name in _HIDDEN or (moved and name not in ("stage_id", "lost_reason")) or (not moved and name == "stage_id"):
+            continue
+        label = LABELS.get(name, name.replace("_", " ").capitalize())
+        lines.append((label, _short(names.of(name, old)), _short(names.of(name, new))))
+    return lines
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 120 else text[:119] + "…"
+
+
