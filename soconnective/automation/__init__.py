@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask, current_app, url_for
+from sqlalchemy import select
 from sqlalchemy.orm import Session as OrmSession
 
-from soconnective.automation.engine import Bounds, react
+from soconnective.automation import engine, operations, queries, run_views, views
+from soconnective.automation.models import Automation
 from soconnective.automation.registry import trigger_types
+from soconnective.core.db import db
+from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
 from soconnective.events import DomainEvent, namespace, react_with
+
+__all__ = ["init_app", "listen", "run_views"]
 
 
 def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) -> None:
@@ -24,21 +30,49 @@ def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) ->
 
 def _react(session: OrmSession, events: list[DomainEvent]) -> None:
     config = current_app.config
-    bounds = Bounds(
+    bounds = engine.Bounds(
         config["SOCONNECTIVE_RULE_DEPTH"],
         config["SOCONNECTIVE_RULE_RUNS"],
         config["SOCONNECTIVE_RULE_ACTIONS"],
         config["SOCONNECTIVE_RULE_SECONDS"],
     )
-    react(session, events, bounds)
+    engine.react(session, events, bounds)
 
 
 def init_app(app: Flask) -> None:
-    """Register the engine with the events; `listen()` follows once every area has offered its triggers."""
+    """Register the pages and the engine; `listen()` follows once every area has offered its triggers."""
     react_with(_react)
+    app.register_blueprint(views.bp)
+    registry.add(
+        NavItem("automations", "Automations", "automations.index", "bolt", 60, "automations.view",
+                badge=queries.unseen_failures),
+        Panel("home-runs", "home", 80, "automations/_home.html", _recent),
+        Holding("rules", "rules that name them", operations.rules_with_person, operations.replace_person),
+        Search("automations", "Automations", 60, _find),
+    )
 
 
 def listen() -> None:
     """Connect the receiver to the signal of each event that some trigger is about."""
     for name in trigger_types():
         namespace.signal(name).connect(_on_event, weak=False)
+
+
+def _recent(_record: Any) -> dict[str, Any]:
+    runs = queries.recent_runs(6)
+    return {"runs": runs, "names": queries.names_of(runs)}
+
+
+def _find(words: str, limit: int) -> list[SearchHit]:
+    """By name: a workspace has few rules, so they are read and compared."""
+    parts = words.casefold().split()
+    if not parts:
+        return []
+    rules = db.session.scalars(
+        select(Automation).where(Automation.deleted_at.is_(None)).order_by(Automation.position).limit(500)
+    )
+    found = [rule for rule in rules if all(part in rule.name.casefold() for part in parts)]
+    return [
+        SearchHit(r.name, "on" if r.is_active else "off", url_for("automations.show", automation_id=r.id), "bolt")
+        for r in found[:limit]
+    ]

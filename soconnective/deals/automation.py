@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select
-from wtforms import Form, SelectField
+from wtforms import Form, SelectChoice
 
 from soconnective.automation.contracts import Check, Scope, Settings, Trigger, Verdict
 from soconnective.automation.registry import register_trigger
 from soconnective.core.db import db
+from soconnective.core.fields import IdField
 from soconnective.deals.models import Pipeline, Stage
 from soconnective.events import DomainEvent
 
@@ -37,25 +38,19 @@ class StageSettings(Settings):
     to_stage_id: int | None = None
 
 
-def _stage_choices() -> dict[str, list[tuple[str, str]]]:
-    choices: dict[str, list[tuple[str, str]]] = {"": [("", "any stage")]}
+def _stage_choices() -> list[SelectChoice]:
     rows = db.session.execute(
         select(Pipeline.name, Stage.id, Stage.name.label("stage"))
         .join(Stage, Stage.pipeline_id == Pipeline.id)
         .order_by(Pipeline.position, Pipeline.id, Stage.position, Stage.id)
     )
-    for pipeline, stage_id, stage in rows:
-        choices.setdefault(pipeline, []).append((str(stage_id), stage))
-    return choices
-
-
-def _optional_id(value: Any) -> int | None:
-    return int(value) if value not in (None, "", "None") else None
+    found = [SelectChoice(str(stage_id), stage, optgroup=pipeline) for pipeline, stage_id, stage in rows]
+    return [SelectChoice("", "any stage", optgroup="Any"), *found]
 
 
 class StageForm(Form):  # type: ignore[misc]
-    from_stage_id = SelectField("From stage", coerce=_optional_id, choices=[])
-    to_stage_id = SelectField("To stage", coerce=_optional_id, choices=[])
+    from_stage_id = IdField("From stage", blank="any stage")
+    to_stage_id = IdField("To stage", blank="any stage")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

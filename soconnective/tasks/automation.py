@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import Field
-from wtforms import Form, IntegerField, SelectField, StringField
+from wtforms import Form, IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from soconnective.automation import merge
@@ -21,7 +21,8 @@ from soconnective.automation.contracts import (
     Trigger,
 )
 from soconnective.automation.registry import register_action, register_trigger
-from soconnective.core.registry import active_people, people
+from soconnective.core.fields import PersonField
+from soconnective.core.registry import people
 from soconnective.core.workspace import workspace_today
 from soconnective.tasks.operations import create_task
 
@@ -45,10 +46,6 @@ class CreateTaskSettings(Settings):
     person_id: int | None = Field(None, ge=1, lt=2**62)
 
 
-def _optional_id(value: Any) -> int | None:
-    return int(value) if value not in (None, "", "None") else None
-
-
 class CreateTaskForm(Form):  # type: ignore[misc]
     title = StringField(
         "Title", validators=[InputRequired("Give the task a title."), Length(max=TITLE_LENGTH)]
@@ -58,17 +55,16 @@ class CreateTaskForm(Form):  # type: ignore[misc]
         default=1,
         validators=[InputRequired("Write a number of days."), NumberRange(0, 365, "Choose 0 to 365 days.")],
     )
-    assign_to = SelectField("Assigned to", choices=[], default="owner")
-    person_id = SelectField("Person", coerce=_optional_id, choices=[])
+    assign_to = SelectField(
+        "Assigned to",
+        choices=[SelectChoice("owner", "the record's owner"), SelectChoice("person", "a fixed person")],
+        default="owner",
+    )
+    person_id = PersonField("Fixed person", blank="choose a person")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.assign_to.choices = [("owner", "the record's owner"), ("person", "a fixed person")]
-        chosen = [("", "choose a person")] + [(str(person.id), person.name) for person in active_people()]
-        kept = people().get(self.person_id.data or 0)
-        if kept is not None and not kept.is_active:
-            chosen.append((str(kept.id), f"{kept.name} (no longer active)"))
-        self.person_id.choices = chosen
+        self.person_id.offer_people(self.person_id.data)
 
 
 class CreateTask(Action):

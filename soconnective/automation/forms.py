@@ -1,0 +1,231 @@
+"""The builder: one form for a trigger with its settings and any number of action rows.
+
+The rows are read from the posted names by small plain indexes and numbered anew, so that a crafted
+index changes nothing, and adding, moving or removing a row works the same with and without script.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+from pydantic import ValidationError
+from werkzeug.datastructures import MultiDict
+from wtforms import BooleanField, RadioField, SelectChoice, SelectField, StringField
+from wtforms.validators import InputRequired, Length
+
+from soconnective.automation.contracts import Action, NoFields, Trigger, first_problem
+from soconnective.automation.definition import Definition, sentence
+from soconnective.automation.merge import merge_fields
+from soconnective.automation.models import ON_FAILURE
+from soconnective.automation.registry import action_types, trigger_types
+from soconnective.core.forms import RecordForm, refuse_nul
+
+MAX_STEPS = 20
+Row = tuple[str, MultiDict[str, str]]
+
+
+class RuleForm(RecordForm):
+    name = StringField("Name", validators=[InputRequired("Give the rule a name."), Length(max=120)])
+    trigger = SelectField("When", default="deal.won")
+    is_active = BooleanField("Switched on", default=True)
+    on_failure = RadioField(
+        "If a step fails", choices=[SelectChoice(k, v) for k, v in ON_FAILURE.items()], default="undo"
+    )
+
+
+class StepRow:
+    """One action row of the builder: its kind, and the kind's own form under ``steps-N``."""
+
+    def __init__(self, index: int, kind: str, data: MultiDict[str, str] | None, stored: dict[str, Any] | None = None) -> None:
+        self.index = index
+        self.kind = kind
+        self.cls = action_types().get(kind)
+        self.prefix = f"steps-{index}"
+        self.errors: list[str] = []
+        form_class = self.cls.form if self.cls else NoFields
+        if data is not None:
+            posted = MultiDict([(f"{self.prefix}-{name}", value) for name, value in data.items(multi=True)])
+            self.form = form_class(formdata=posted, prefix=self.prefix)
+        else:
+            self.form = form_class(prefix=self.prefix, data=stored or {})
+
+    @property
+    def label(self) -> str:
+        return self.cls.label if self.cls else "An action that is gone"
+
+    @property
+    def icon(self) -> str:
+        return self.cls.icon if self.cls else "alert-triangle"
+
+
+class Builder:
+    """Everything the builder page shows and saves."""
+
+    def __init__(self, definition: Definition | None = None, rule: Any = None) -> None:
+        self.rule = rule
+        self.form = RuleForm(obj=rule)
+        self.form.trigger.choices = [
+            SelectChoice(name, cls.label, optgroup=cls.group)
+            for name, cls in sorted(trigger_types().items(), key=lambda item: (item[1].group, item[1].label))
+        ]
+        self.too_many = False
+        if request.method == "POST":
+            self._read_post()
+        else:
+            self._read_definition(definition)
+
+    def _read_definition(self, definition: Definition | None) -> None:
+        if definition is None:
+            kinds = action_types()
+            first = "create_task" if "create_task" in kinds else next(iter(kinds), "")
+            self.trigger_form = self._trigger_form(None, {})
+            self.steps = [StepRow(0, first, None)] if first else []
+            return
+        self.form.trigger.data = definition.trigger.type_id
+        self.trigger_form = self._trigger_form(None, definition.trigger.stored())
+        self.steps = [StepRow(i, step.type_id, None, step.stored()) for i, step in enumerate(definition.steps)]
+
+    def _read_post(self) -> None:
+        self.trigger_form = self._trigger_form(request.form, {})
+        self.steps = [StepRow(index, kind, data) for index, (kind, data) in enumerate(self._posted_rows())]
+
+    def _trigger_form(self, formdata: Any, stored: dict[str, Any]) -> Any:
+        cls = trigger_types().get(self.form.trigger.data or "")
+        form_class = cls.form if cls else NoFields
+        return form_class(formdata=formdata, prefix="trigger", data=stored)
+
+    def _posted_rows(self) -> list[Row]:
+        rows: dict[int, MultiDict[str, str]] = {}
+        for name in request.form:
+            if not name.startswith("steps-"):
+                continue
+            index, _, field = name[6:].partition("-")
+            if not (index.isascii() and index.isdigit() and len(index) <= 4 and field):
+                continue
+            rows.setdefault(int(index), MultiDict()).setlist(field, request.form.getlist(name))
+        self.too_many = len(rows) > MAX_STEPS
+        ordered = [rows[index] for index in sorted(rows)][:MAX_STEPS]
+        return [(row.get("kind", ""), row) for row in ordered]
+
+    @property
+    def scope(self) -> str | None:
+        cls = trigger_types().get(self.form.trigger.data or "")
+        return cls.record_type if cls else None
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """(name, label) of the merge fields that the texts may use."""
+        return merge_fields(self.scope)
+
+    def apply(self, op: str) -> bool:
+        """Do what a button asked for: add:<kind>, remove:N, up:N, down:N. False for anything else."""
+        what, _, argument = op.partition(":")
+        rows = self._posted_rows()
+        if what == "add" and argument in action_types() and len(rows) < MAX_STEPS:
+            self.steps.append(StepRow(len(self.steps), argument, None))
+            return True
+        if what in ("remove", "up", "down") and argument.isascii() and argument.isdigit() and len(argument) <= 4:
+            index = int(argument)
+            other = {"up": index - 1, "down": index + 1}.get(what, index)
+            if index < len(rows) and 0 <= other < len(rows):
+                if what == "remove":
+                    rows.pop(index)
+                else:
+                    rows[index], rows[other] = rows[other], rows[index]
+            self.steps = [StepRow(i, kind, data) for i, (kind, data) in enumerate(rows)]
+            return True
+        return what in ("trigger", "sentence", "add")
+
+    def validate(self) -> Definition | None:
+        """The definition, or None with errors beside the fields."""
+        valid = self.form.validate()
+        trigger = self._piece(trigger_types().get(self.form.trigger.data or ""), self.trigger_form)
+        valid = valid and trigger is not None
+        steps = []
+        if self.too_many:
+            self.form.form_problem = f"A rule has at most {MAX_STEPS} actions. Nothing was saved."
+            valid = False
+        if not self.steps:
+            self.form.form_problem = "A rule needs at least one action."
+            valid = False
+        for row in self.steps:
+            if row.cls is None:
+                row.errors.append("Choose what this step does.")
+                valid = False
+                continue
+            piece = self._piece(row.cls, row.form)
+            if piece is None:
+                valid = False
+            else:
+                steps.append(piece)
+        if not valid:
+            self.form.status = 422
+            return None
+        return Definition(self.form.name.data or "", trigger, tuple(steps), self.form.on_failure.data)  # type: ignore[arg-type]
+
+    def _piece(self, cls: Any, form: Any) -> Any:
+        """A checked piece from its form; errors go beside its fields."""
+        if cls is None:
+            return None
+        for field in form:
+            if isinstance(field, StringField):
+                field.validators = [refuse_nul, *(v for v in field.validators if v is not refuse_nul)]
+        if not form.validate():
+            return None
+        try:
+            return cls(cls.Settings.model_validate(form.data))
+        except ValidationError as error:
+            for problem in error.errors():
+                name = str(problem["loc"][0]) if problem["loc"] else ""
+                if name in form:
+                    form[name].errors = [*form[name].errors, problem["msg"]]
+                else:
+                    self.form.form_problem = first_problem(error)
+            return None
+
+    def refuse(self, path: str | None, message: str) -> bool:
+        """Put what an operation refused beside its field; False if no field is meant."""
+        if path is None:
+            return False
+        where, _, name = path.partition("-")
+        if where == "trigger" and name in self.trigger_form:
+            self.trigger_form[name].errors = [*self.trigger_form[name].errors, message]
+            return True
+        index, _, name = name.partition("-")
+        if where == "steps" and index.isdigit() and int(index) < len(self.steps):
+            row = self.steps[int(index)]
+            if name in row.form:
+                row.form[name].errors = [*row.form[name].errors, message]
+            else:
+                row.errors.append(message)
+            return True
+        return False
+
+    def sentence(self) -> str:
+        """The rule as it stands in the form, as far as it can be said."""
+        trigger_class = trigger_types().get(self.form.trigger.data or "")
+        trigger = self._said(trigger_class, self.trigger_form)
+        steps = [self._said(row.cls, row.form) for row in self.steps]
+        if trigger is None:
+            return "Choose when the rule looks."
+        return sentence(trigger, [step for step in steps if step is not None])
+
+    def _said(self, cls: Any, form: Any) -> Any:
+        if cls is None:
+            return None
+        try:
+            return cls(cls.Settings.model_validate(form.data))
+        except ValidationError:
+            return _Unsaid(cls)
+
+
+class _Unsaid:
+    """A piece whose settings are not complete yet: said by its label."""
+
+    def __init__(self, cls: type[Action] | type[Trigger]) -> None:
+        self._cls = cls
+
+    def describe(self) -> str:
+        label = self._cls.label
+        return f"{label[:1].lower()}{label[1:]} …"

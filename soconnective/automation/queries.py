@@ -1,0 +1,239 @@
+"""Reads of rules and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flask import abort, g, url_for
+from sqlalchemy import func, select, tuple_
+
+from soconnective.automation.definition import Definition, parse
+from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
+from soconnective.automation.registry import trigger_types
+from soconnective.core import clock
+from soconnective.core.db import db
+from soconnective.events import EventRow
+
+FAILED = ("failed", "partly_succeeded")
+
+
+@dataclass
+class Listed:
+    """A rule as the list shows it."""
+
+    rule: Automation
+    definition: Definition
+    problem: str | None
+    last: AutomationRun | None
+    recent: int
+
+    @property
+    def sentence(self) -> str:
+        return self.definition.sentence()
+
+
+def get_automation(automation_id: int) -> Automation:
+    """A rule that is not deleted, or 404."""
+    rule = db.session.get(Automation, automation_id)
+    return rule if rule is not None and rule.deleted_at is None else abort(404)
+
+
+def get_any_automation(automation_id: int) -> Automation:
+    return db.session.get(Automation, automation_id) or abort(404)
+
+
+def get_run(run_id: int) -> AutomationRun:
+    return db.session.get(AutomationRun, run_id) or abort(404)
+
+
+def listed() -> list[Listed]:
+    """Every rule in the order in which they run; four statements however many there are."""
+    rows = db.session.execute(
+        select(Automation, AutomationVersion.definition)
+        .join(
+            AutomationVersion,
+            (AutomationVersion.automation_id == Automation.id)
+            & (AutomationVersion.number == Automation.definition_number),
+        )
+        .where(Automation.deleted_at.is_(None))
+        .order_by(Automation.position, Automation.id)
+    ).all()
+    ids = [row[0].id for row in rows]
+    since = clock.now() - timedelta(days=30)
+    counts = dict(
+        db.session.execute(
+            select(AutomationRun.automation_id, func.count())
+            .where(AutomationRun.automation_id.in_(ids), AutomationRun.started_at >= since, AutomationRun.outcome != "not_matched")
+            .group_by(AutomationRun.automation_id)
+        ).tuples()
+    )
+    last_ids = select(func.max(AutomationRun.id)).where(
+        AutomationRun.automation_id.in_(ids), AutomationRun.outcome != "not_matched"
+    ).group_by(AutomationRun.automation_id)
+    last = {run.automation_id: run for run in db.session.scalars(select(AutomationRun).where(AutomationRun.id.in_(last_ids)))}
+    found = []
+    for rule, text in rows:
+        definition = parse(text)
+        problems = definition.problems()
+        problem = definition.broken or (problems[0][2] if problems else None)
+        found.append(Listed(rule, definition, problem, last.get(rule.id), counts.get(rule.id, 0)))
+    return found
+
+
+def recent_runs(limit: int = 10, automation_id: int | None = None) -> list[AutomationRun]:
+    """The newest runs that did or tried something; `not_matched` ones are on the runs page."""
+    statement = select(AutomationRun).where(AutomationRun.outcome != "not_matched")
+    if automation_id is not None:
+        statement = statement.where(AutomationRun.automation_id == automation_id)
+    return list(db.session.scalars(statement.order_by(AutomationRun.id.desc()).limit(limit)))
+
+
+def names_of(runs: Sequence[AutomationRun]) -> dict[int | None, str]:
+    """The names of the rules behind `runs`, deleted ones too."""
+    ids = {run.automation_id for run in runs if run.automation_id}
+    rows = db.session.execute(select(Automation.id, Automation.name).where(Automation.id.in_(ids))) if ids else ()
+    return {None: "the engine", **{row.id: row.name for row in rows}}
+
+
+def unseen_failures() -> int | None:
+    """How many failed runs nobody has marked as seen (None for none)."""
+    if g.get("role") not in ("owner", "admin"):
+        return None
+    count = db.session.scalar(
+        select(func.count())
+        .select_from(AutomationRun)
+        .where(AutomationRun.outcome.in_(FAILED), AutomationRun.seen_at.is_(None))
+    )
+    return count or None
+
+
+def run_urls(pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """(cause event id, rule id) -> the page of the run, for entries that a rule made; one statement."""
+    if not pairs:
+        return {}
+    rows = db.session.execute(
+        select(AutomationRun.id, AutomationRun.event_id, AutomationRun.automation_id).where(
+            tuple_(AutomationRun.event_id, AutomationRun.automation_id).in_(set(pairs)), AutomationRun.attempt == 0
+        )
+    )
+    return {(r.event_id, r.automation_id): url_for("automations.run", run_id=r.id) for r in rows}
+
+
+def versions(automation_id: int) -> list[AutomationVersion]:
+    return list(
+        db.session.scalars(
+            select(AutomationVersion)
+            .where(AutomationVersion.automation_id == automation_id)
+            .order_by(AutomationVersion.number.desc())
+            .limit(20)
+        )
+    )
+
+
+def statistics(automation_id: int) -> dict[str, int]:
+    """Runs of the last 30 days by outcome."""
+    since = clock.now() - timedelta(days=30)
+    rows = db.session.execute(
+        select(AutomationRun.outcome, func.count())
+        .where(AutomationRun.automation_id == automation_id, AutomationRun.started_at >= since)
+        .group_by(AutomationRun.outcome)
+    )
+    return dict(rows.tuples())
+
+
+def version_of(run: AutomationRun) -> AutomationVersion | None:
+    return db.session.scalar(
+        select(AutomationVersion).where(
+            AutomationVersion.automation_id == run.automation_id, AutomationVersion.number == run.automation_number
+        )
+    )
+
+
+@dataclass
+class Link:
+    """One link of a cause chain: an event, and the run that made it (None at the person's end)."""
+
+    event: EventRow
+    run: AutomationRun | None
+
+
+def causes(event_id: int) -> list[Link]:
+    """From `event_id` back to the root, each event with the run that made it. Bounded by the chain depth."""
+    chain: list[Link] = []
+    current: int | None = event_id
+    while current is not None and len(chain) < 80:
+        event = db.session.get(EventRow, current)
+        if event is None:
+            break
+        made_by = None
+        if event.parent_id is not None and event.actor_kind == "automation":
+            made_by = db.session.scalar(
+                select(AutomationRun).where(
+                    AutomationRun.event_id == event.parent_id, AutomationRun.automation_id == event.actor_id
+                )
+            )
+        chain.append(Link(event, made_by))
+        current = event.parent_id
+    return chain
+
+
+def caused_by(run: AutomationRun) -> list[EventRow]:
+    """What the run's rule changed: the events below its event that it acted in."""
+    return list(
+        db.session.scalars(
+            select(EventRow)
+            .where(
+                EventRow.parent_id == run.event_id,
+                EventRow.actor_kind == "automation",
+                EventRow.actor_id == run.automation_id,
+            )
+            .order_by(EventRow.id)
+            .limit(100)
+        )
+    )
+
+
+@dataclass
+class Why:
+    name: str
+    automation_id: int
+    looked: AutomationRun | None
+    reason: str
+
+
+def why(event: EventRow) -> list[Why]:
+    """Every rule about this kind of record: what it said of the event, or why it did not look."""
+    triggers = [name for name, cls in trigger_types().items() if cls.record_type == event.record_type]
+    rules = db.session.scalars(
+        select(Automation).where(Automation.trigger.in_(triggers)).order_by(Automation.position, Automation.id).limit(200)
+    ).all()
+    runs = {
+        run.automation_id: run
+        for run in db.session.scalars(select(AutomationRun).where(AutomationRun.event_id == event.id))
+    }
+    found = []
+    for rule in rules:
+        run = runs.get(rule.id)
+        if run is None and rule.deleted_at is not None and rule.deleted_at < event.occurred_at:
+            continue
+        found.append(Why(rule.name, rule.id, run, "" if run else _why_not(rule, event)))
+    return sorted(found, key=lambda item: item.looked is None)
+
+
+def _why_not(rule: Automation, event: EventRow) -> str:
+    if rule.trigger != event.name:
+        label = trigger_types()[rule.trigger].label
+        return f"It waits for something else: {label}."
+    if rule.created_at > event.occurred_at:
+        return "It is newer than this change."
+    if rule.deleted_at is not None:
+        return "It has been deleted since."
+    if rule.activated_at is None or not rule.is_active:
+        return "It is switched off." if rule.activated_at is None else "It is switched off now; it may have been off then."
+    if rule.activated_at > event.occurred_at:
+        return "It was switched on after this change."
+    return "Its run is no longer kept, or it was changed since."
+
+

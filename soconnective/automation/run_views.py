@@ -1,0 +1,110 @@
+"""The pages of runs: what every rule said and did, and why nothing happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from sqlalchemy import select
+
+from soconnective.automation import operations, queries
+from soconnective.automation.models import OUTCOMES, Automation, AutomationRun
+from soconnective.automation.views import bp
+from soconnective.core.access import may
+from soconnective.core.db import db
+from soconnective.core.fields import optional_id
+from soconnective.core.forms import RecordForm
+from soconnective.core.listing import Listing
+from soconnective.core.registry import registry
+from soconnective.events import EventRow, event_types
+
+
+def _argument_id(name: str) -> int | None:
+    try:
+        return optional_id(request.args.get(name))
+    except ValueError:
+        return None
+
+
+@bp.get("/runs")
+@may("automations.view")
+def runs() -> Any:
+    statement = select(AutomationRun)
+    if (rule := _argument_id("automation_id")) is not None:
+        statement = statement.where(AutomationRun.automation_id == rule)
+    outcome = request.args.get("outcome", "")
+    if outcome in OUTCOMES:
+        statement = statement.where(AutomationRun.outcome == outcome)
+    elif outcome != "all":
+        statement = statement.where(AutomationRun.outcome != "not_matched")
+    record = _argument_id("record_id")
+    if request.args.get("record_type") in registry.record_types and record is not None:
+        statement = statement.where(
+            AutomationRun.record_type == request.args["record_type"], AutomationRun.record_id == record
+        )
+    listing = Listing(statement, sorts={"id": AutomationRun.id}, default="-id", key=AutomationRun.id)
+    rules = db.session.execute(select(Automation.id, Automation.name).order_by(Automation.name).limit(500)).all()
+    return render_template(
+        "automations/runs.html",
+        listing=listing,
+        names=queries.names_of(listing.items),
+        rules=[(row.id, row.name) for row in rules],
+        outcomes=OUTCOMES,
+        unseen=queries.unseen_failures(),
+    )
+
+
+@bp.post("/runs/seen")
+@may("automations.edit")
+def seen() -> Any:
+    if RecordForm().saved(operations.mark_failures_seen):
+        flash("Marked as seen.", "success")
+    return redirect(url_for("automations.runs"))
+
+
+@bp.get("/runs/<id:run_id>")
+@may("automations.view")
+def run(run_id: int) -> Any:
+    found = queries.get_run(run_id)
+    return render_template(
+        "automations/run.html",
+        run=found,
+        name=queries.names_of([found])[found.automation_id],
+        version=queries.version_of(found),
+        chain=queries.causes(found.event_id),
+        caused=queries.caused_by(found),
+        titles={name: kind.title for name, kind in event_types().items()},
+        types=registry.record_types,
+        living=_living(found),
+    )
+
+
+def _living(found: AutomationRun) -> dict[tuple[str, int], str]:
+    """The pages of what the run made, where it still exists."""
+    urls = {}
+    for step in found.trace.get("steps", []):
+        for made in step["made"]:
+            kind = registry.record_types.get(made["type"])
+            if kind is not None and kind.get(made["id"]) is not None:
+                urls[(made["type"], made["id"])] = kind.url(made["id"])
+    kind = registry.record_types.get(found.record_type)
+    if kind is not None and kind.get(found.record_id) is not None:
+        urls[(found.record_type, found.record_id)] = kind.url(found.record_id)
+    return urls
+
+
+@bp.get("/why/<id:event_id>")
+@may("automations.view")
+def why(event_id: int) -> Any:
+    """Why did nothing happen? What each rule said of one change, and which did not look."""
+    event = db.session.get(EventRow, event_id) or abort(404)
+    kind = registry.record_types.get(event.record_type)
+    declared = event_types().get(event.name)
+    return render_template(
+        "automations/why.html",
+        event=event,
+        title=declared.title if declared else event.name,
+        subject=event.snapshot.get("title") or event.snapshot.get("name") or "",
+        back=kind.url(event.record_id) if kind and kind.get(event.record_id) is not None else None,
+        answers=queries.why(event),
+    )
