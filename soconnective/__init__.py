@@ -39,5 +39,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     events.init_app(app)
     for area in (automation, accounts, contacts, deals, tasks, appointments, timeline, dashboard, settings):
         area.init_app(app)
+    automation.listen()
     cli.init_app(app)
     return app

@@ -22,8 +22,22 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
     app.register_blueprint(member_views.bp)
     registry.add(
-        SettingsSection("account", "My account", "accounts.account", "user", 10, "account.own",
-                        "Your name, password and second factor."),
-        SettingsSection("members", "People", "members.index", "users", 30, "members.manage",
-                        "Who is in this workspace and what they may do."),
+        SettingsSection(
+            "account",
+            "My account",
+            "accounts.account",
+            "user",
+            10,
+            "account.own",
+            "Your name, password and second factor.",
+        ),
+        SettingsSection(
+            "members",
+            "People",
+            "members.index",
+            "users",
+            30,
+            "members.manage",
+            "Who is in this workspace and what they may do.",
+        ),
     )

@@ -29,7 +29,9 @@ def currency_choices() -> list[SelectChoice]:
 
 
 class WorkspaceFields(RecordForm):
-    name = StringField("Workspace name", validators=[InputRequired("Give the workspace a name."), Length(max=120)])
+    name = StringField(
+        "Workspace name", validators=[InputRequired("Give the workspace a name."), Length(max=120)]
+    )
     currency = SelectField("Currency", default="EUR")
     timezone = SelectField("Time zone", default="UTC")
 
@@ -49,10 +51,16 @@ class NewPersonForm(RecordForm):
 
 class SetupForm(WorkspaceFields):
     person_name = StringField("Your name", validators=[InputRequired("Write your name."), Length(max=120)])
-    email = StringField("Your e-mail address", validators=[InputRequired("Write your e-mail address."), Length(max=255)])
+    email = StringField(
+        "Your e-mail address", validators=[InputRequired("Write your e-mail address."), Length(max=255)]
+    )
     password = PasswordField("Password", validators=[InputRequired("Choose a password."), Length(max=128)])
-    password_again = PasswordField("Password again", validators=[EqualTo("password", "The two passwords differ.")])
-    code = StringField("Set-up code", validators=[InputRequired("The code stands on the console."), Length(max=40)])
+    password_again = PasswordField(
+        "Password again", validators=[EqualTo("password", "The two passwords differ.")]
+    )
+    code = StringField(
+        "Set-up code", validators=[InputRequired("The code stands on the console."), Length(max=40)]
+    )
 
 
 class InviteForm(RecordForm):
@@ -87,4 +95,6 @@ class AccountForm(RecordForm):
 
 
 def _roles(acting_role: str) -> list[SelectChoice]:
-    return [SelectChoice(role, ROLE_TEXTS[role]) for role in ROLES if role != "owner" or acting_role == "owner"]
+    return [
+        SelectChoice(role, ROLE_TEXTS[role]) for role in ROLES if role != "owner" or acting_role == "owner"
+    ]

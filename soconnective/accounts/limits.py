@@ -59,7 +59,9 @@ class TableStorage(Storage):
 
     def get(self, key: str) -> int:
         with db.engine.begin() as connection:
-            row = connection.execute(select(_table.c.count, _table.c.expires_at).where(_table.c.key == key)).first()
+            row = connection.execute(
+                select(_table.c.count, _table.c.expires_at).where(_table.c.key == key)
+            ).first()
         return int(row.count) if row is not None and row.expires_at > time.time() else 0
 
     def get_expiry(self, key: str) -> float:

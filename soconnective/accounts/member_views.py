@@ -56,7 +56,9 @@ def edit(membership_id: int) -> Any:
     if form.saved(lambda: operations.change_role(membership, form.role.data, g.role)):
         flash("The role is changed.", "success")
         return redirect(url_for("members.index"))
-    return render_template("accounts/member.html", form=form, membership=membership, status=_status_form(membership)), form.status
+    return render_template(
+        "accounts/member.html", form=form, membership=membership, status=_status_form(membership)
+    ), form.status
 
 
 @bp.post("/<id:membership_id>/<any(disable, enable):what>")
@@ -69,7 +71,9 @@ def switch(membership_id: int, what: str) -> Any:
         flash(f"{membership.user.name} is {'disabled' if what == 'disable' else 'active again'}.", "success")
         return redirect(url_for("members.index"))
     role_form = RoleForm(formdata=None, obj=membership, acting_role=g.role)
-    return render_template("accounts/member.html", form=role_form, membership=membership, status=form), form.status
+    return render_template(
+        "accounts/member.html", form=role_form, membership=membership, status=form
+    ), form.status
 
 
 @bp.route("/<id:membership_id>/remove", methods=["GET", "POST"])
@@ -78,13 +82,17 @@ def remove(membership_id: int) -> Any:
     """Asks first: says what the person holds, and who gets it."""
     membership = _get(membership_id)
     holdings = [(holding.label, holding.count(membership.user_id)) for holding in registry.holdings.values()]
-    others = [(p.id, p.name) for p in queries.load_people().values() if p.is_active and p.id != membership.user_id]
+    others = [
+        (p.id, p.name) for p in queries.load_people().values() if p.is_active and p.id != membership.user_id
+    ]
     form = HandOverForm(obj=membership, people=others)
     if form.saved(lambda: _remove(membership, form)):
         flash(f"{membership.user.name} is no longer a member.", "success")
         return redirect(url_for("members.index"))
     held = [pair for pair in holdings if pair[1]]
-    return render_template("accounts/remove_member.html", form=form, membership=membership, holdings=held), form.status
+    return render_template(
+        "accounts/remove_member.html", form=form, membership=membership, holdings=held
+    ), form.status
 
 
 def _remove(membership: Membership, form: HandOverForm) -> None:

@@ -20,8 +20,20 @@ from soconnective.core.tenancy import current_tenant_id, tenant_id_of
 
 INVITATION_DAYS = 7
 DEMO_PASSWORD = "demo-password"  # noqa: S105  the demo's, refused everywhere else
-_COMMON = {"password", "password1", "12345678", "123456789", "1234567890", "qwertyuiop", "iloveyou", "letmein123",
-           "admin123", "welcome1", "changeme", "soconnective"}
+_COMMON = {
+    "password",
+    "password1",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "qwertyuiop",
+    "iloveyou",
+    "letmein123",
+    "admin123",
+    "welcome1",
+    "changeme",
+    "soconnective",
+}
 
 
 def create_tenant(name: str, currency: str = "EUR", timezone: str = "UTC", is_demo: bool = False) -> Tenant:
@@ -45,7 +57,9 @@ def add_user(email: str, name: str, password: str, is_demo: bool = False) -> Use
         raise Refused("Somebody with this address exists already.", "email")
     if not is_demo:
         check_password(password, address)
-    user = User(email=address, name=name, password=hash_password(password), fs_uniquifier=secrets.token_hex(32))
+    user = User(
+        email=address, name=name, password=hash_password(password), fs_uniquifier=secrets.token_hex(32)
+    )
     db.session.add(user)
     db.session.flush()
     return user

@@ -40,7 +40,9 @@ def memberships_of(user_id: int) -> list[tuple[Membership, Tenant]]:
 
 def load_workspace(tenant_id: int) -> Workspace:
     row = db.session.execute(
-        select(Tenant.id, Tenant.name, Tenant.currency, Tenant.timezone, Tenant.is_demo).where(Tenant.id == tenant_id)
+        select(Tenant.id, Tenant.name, Tenant.currency, Tenant.timezone, Tenant.is_demo).where(
+            Tenant.id == tenant_id
+        )
     ).one()
     return Workspace(*row)
 
@@ -67,7 +69,11 @@ def load_people() -> dict[int, Person]:
             return kept[1]  # type: ignore[no-any-return]
     else:
         kept = session.info.get("accounts.people")
-        if kept is not None and kept[0] == (tenant_id, id(session.get_transaction())) and session.in_transaction():
+        if (
+            kept is not None
+            and kept[0] == (tenant_id, id(session.get_transaction()))
+            and session.in_transaction()
+        ):
             return kept[1]  # type: ignore[no-any-return]
     rows = db.session.execute(
         select(User.id, User.name, User.email, User.active, Membership.role, Membership.status)
@@ -75,7 +81,8 @@ def load_people() -> dict[int, Person]:
         .where(Membership.tenant_id == tenant_id)
     )
     found = {
-        row.id: Person(row.id, row.name, row.email, row.role, row.status == "active" and row.active) for row in rows
+        row.id: Person(row.id, row.name, row.email, row.role, row.status == "active" and row.active)
+        for row in rows
     }
     if has_request_context():
         g.people = (tenant_id, found)
@@ -110,7 +117,9 @@ def get_member(membership_id: int) -> Membership | None:
 
 
 def membership_in(tenant_id: int, user_id: int) -> Membership | None:
-    return db.session.scalar(select(Membership).where(Membership.tenant_id == tenant_id, Membership.user_id == user_id))
+    return db.session.scalar(
+        select(Membership).where(Membership.tenant_id == tenant_id, Membership.user_id == user_id)
+    )
 
 
 def active_owners(tenant_id: int) -> int:
@@ -118,7 +127,9 @@ def active_owners(tenant_id: int) -> int:
         db.session.scalar(
             select(func.count())
             .select_from(Membership)
-            .where(Membership.tenant_id == tenant_id, Membership.role == "owner", Membership.status == "active")
+            .where(
+                Membership.tenant_id == tenant_id, Membership.role == "owner", Membership.status == "active"
+            )
         )
         or 0
     )

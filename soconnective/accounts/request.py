@@ -36,7 +36,9 @@ def _load() -> Any:
     g.workspaces = [(membership, tenant) for membership, tenant in memberships]
     g.person = user
     chosen = session.get("tenant_id", user.last_workspace_id)
-    here = next((pair for pair in memberships if pair[1].id == chosen), memberships[0] if memberships else None)
+    here = next(
+        (pair for pair in memberships if pair[1].id == chosen), memberships[0] if memberships else None
+    )
     if here is None:
         return None
     membership, tenant = here
@@ -75,7 +77,9 @@ def _refuse_other_workspace(tenant_id: int) -> Any:
     ]
     other = next((tenant for _m, tenant in g.workspaces if tenant.id == meant), None)
     abandon()
-    html = render_template("accounts/other_workspace.html", typed=typed, other=other, here=current_workspace())
+    html = render_template(
+        "accounts/other_workspace.html", typed=typed, other=other, here=current_workspace()
+    )
     return Response(html, 409)
 
 
@@ -83,7 +87,13 @@ def _context() -> dict[str, Any]:
     """What base.html draws around every page."""
     role = g.get("role")
     if role is None:
-        return {"current_workspace": None, "workspaces": [], "current_person": None, "nav_items": [], "new_menu": []}
+        return {
+            "current_workspace": None,
+            "workspaces": [],
+            "current_person": None,
+            "nav_items": [],
+            "new_menu": [],
+        }
     endpoint = request.endpoint or ""
     nav = [
         {

@@ -95,7 +95,10 @@ def init_app(app: Flask) -> None:
 
 def _limit_sign_in() -> None:
     """Before the first statement of the request: counting has a transaction of its own."""
-    if request.method == "POST" and request.endpoint in ("security.login", "security.two_factor_token_validation"):
+    if request.method == "POST" and request.endpoint in (
+        "security.login",
+        "security.two_factor_token_validation",
+    ):
         account = request.form.get("email", "")[:300] or "code"
         if not may_try(account, request.remote_addr or "-"):
             abort(429)

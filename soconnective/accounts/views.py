@@ -7,7 +7,18 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, abort, current_app, flash, g, redirect, render_template, request, session, url_for
+from flask import (
+    Blueprint,
+    abort,
+    current_app,
+    flash,
+    g,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask_login import current_user
 from flask_security import login_user
 
@@ -91,15 +102,21 @@ def accept_invitation(token: str) -> Any:
             login_user(form.result, authn_via=["password"])
             session["tenant_id"] = invitation.tenant_id
             return redirect(url_for("dashboard.index"))
-        return render_template("accounts/accept_new.html", form=form, tenant=tenant, invitation=invitation), form.status
+        return render_template(
+            "accounts/accept_new.html", form=form, tenant=tenant, invitation=invitation
+        ), form.status
     if not current_user.is_authenticated or current_user.id != known.id:
         target = url_for("accounts.accept_invitation", token=token)
-        return render_template("accounts/accept_sign_in.html", tenant=tenant, invitation=invitation, target=target)
+        return render_template(
+            "accounts/accept_sign_in.html", tenant=tenant, invitation=invitation, target=target
+        )
     joining = RecordForm()
     if joining.saved(lambda: operations.accept(invitation, known)):
         session["tenant_id"] = invitation.tenant_id
         return redirect(url_for("dashboard.index"))
-    return render_template("accounts/accept_join.html", form=joining, tenant=tenant, invitation=invitation), joining.status
+    return render_template(
+        "accounts/accept_join.html", form=joining, tenant=tenant, invitation=invitation
+    ), joining.status
 
 
 def _join_new(form: NewPersonForm, invitation: Any) -> Any:

@@ -34,26 +34,63 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
     registry.add(
         RecordType(
-            "appointment", "Appointment", "Appointments", "calendar",
+            "appointment",
+            "Appointment",
+            "Appointments",
+            "calendar",
             lambda row_id: db.session.get(Appointment, row_id),
             lambda row_id: url_for("appointments.show", appointment_id=row_id),
             lambda row: row.title,
-            (("title", "title"), ("starts_at", "start"), ("ends_at", "end"), ("place", "place"), ("owner", "owner"),
-             ("deal", "deal"), ("contact", "contact")),
+            (
+                ("title", "title"),
+                ("starts_at", "start"),
+                ("ends_at", "end"),
+                ("place", "place"),
+                ("owner", "owner"),
+                ("deal", "deal"),
+                ("contact", "contact"),
+            ),
         ),
         NavItem("appointments", "Appointments", "appointments.index", "calendar", 50),
         NewItem("appointment", "Appointment", "appointments.new", "calendar", 50, _for_record),
-        Panel("appointments", "deal", 15, "appointments/_panel.html", lambda r: _panel(Appointment.deal_id == r.id, deal_id=r.id)),
-        Panel("appointments-of-contact", "contact", 15, "appointments/_panel.html",
-              lambda r: _panel(_with_contact(r.id), contact_id=r.id)),
+        Panel(
+            "appointments",
+            "deal",
+            15,
+            "appointments/_panel.html",
+            lambda r: _panel(Appointment.deal_id == r.id, deal_id=r.id),
+        ),
+        Panel(
+            "appointments-of-contact",
+            "contact",
+            15,
+            "appointments/_panel.html",
+            lambda r: _panel(_with_contact(r.id), contact_id=r.id),
+        ),
         Panel("home-appointments", "home", 20, "appointments/_home.html", _coming),
-        Dependant("appointments", "deal", "appointments", "are kept, without the deal",
-                  lambda r: _count(Appointment.deal_id == r.id), lambda r: _release_deal(r.id)),
-        Dependant("appointments-of-contact", "contact", "appointments", "are kept, without the contact",
-                  lambda r: _count(_with_contact(r.id)), lambda r: _release_contact(r.id)),
+        Dependant(
+            "appointments",
+            "deal",
+            "appointments",
+            "are kept, without the deal",
+            lambda r: _count(Appointment.deal_id == r.id),
+            lambda r: _release_deal(r.id),
+        ),
+        Dependant(
+            "appointments-of-contact",
+            "contact",
+            "appointments",
+            "are kept, without the contact",
+            lambda r: _count(_with_contact(r.id)),
+            lambda r: _release_contact(r.id),
+        ),
         Search("appointments", "Appointments", 50, _find),
-        Holding("appointments", "coming appointments",
-                lambda p: _count(Appointment.owner_id == p, Appointment.starts_at > clock.now()), _hand_over),
+        Holding(
+            "appointments",
+            "coming appointments",
+            lambda p: _count(Appointment.owner_id == p, Appointment.starts_at > clock.now()),
+            _hand_over,
+        ),
     )
 
 
@@ -67,14 +104,20 @@ def _for_record(record_type: str, record_id: int) -> dict[str, Any] | None:
 
 
 def _panel(condition: Any, **links: int) -> dict[str, Any]:
-    rows = db.session.scalars(select(Appointment).where(condition).order_by(Appointment.starts_at.desc()).limit(10)).all()
+    rows = db.session.scalars(
+        select(Appointment).where(condition).order_by(Appointment.starts_at.desc()).limit(10)
+    ).all()
     return {"appointments": rows, "new_url": url_for("appointments.new", **links)}
 
 
 def _coming(_record: Any) -> dict[str, Any]:
     rows = db.session.scalars(
         select(Appointment)
-        .where(Appointment.owner_id == g.person.id, Appointment.status == "scheduled", Appointment.ends_at > clock.now())
+        .where(
+            Appointment.owner_id == g.person.id,
+            Appointment.status == "scheduled",
+            Appointment.ends_at > clock.now(),
+        )
         .order_by(Appointment.starts_at)
         .limit(6)
     ).all()
@@ -110,6 +153,12 @@ def _find(words: str, limit: int) -> list[SearchHit]:
     if found is None:
         return []
     rows = db.session.scalars(
-        select(Appointment).where(Appointment.id.in_(found)).order_by(Appointment.starts_at.desc()).limit(limit)
+        select(Appointment)
+        .where(Appointment.id.in_(found))
+        .order_by(Appointment.starts_at.desc())
+        .limit(limit)
     )
-    return [SearchHit(a.title, a.place or "", url_for("appointments.show", appointment_id=a.id), "calendar") for a in rows]
+    return [
+        SearchHit(a.title, a.place or "", url_for("appointments.show", appointment_id=a.id), "calendar")
+        for a in rows
+    ]

@@ -26,8 +26,12 @@ def _sane(_form: Any, field: Any) -> None:
 
 class AppointmentForm(RecordForm):
     title = StringField("Title", validators=[InputRequired("What is it about?"), Length(max=200)])
-    starts_at = DateTimeLocalField("Starts", format=FORMATS, validators=[InputRequired("When does it start?"), _sane])
-    ends_at = DateTimeLocalField("Ends", format=FORMATS, validators=[InputRequired("When does it end?"), _sane])
+    starts_at = DateTimeLocalField(
+        "Starts", format=FORMATS, validators=[InputRequired("When does it start?"), _sane]
+    )
+    ends_at = DateTimeLocalField(
+        "Ends", format=FORMATS, validators=[InputRequired("When does it end?"), _sane]
+    )
     place = StringField("Place", validators=[Length(max=200)])
     owner_id = PersonField("Owner")
     contact_id = IdField("With", blank="nobody")
@@ -46,7 +50,11 @@ class AppointmentForm(RecordForm):
         self.owner_id.offer_people(obj.owner_id if obj else None)
         offered = contact_choices(self.contact_id.data)
         known = {row[0] for row in offered}
-        offered += [(row.contact_id, row.contact.name) for row in (obj.people if obj else ()) if row.contact_id not in known]
+        offered += [
+            (row.contact_id, row.contact.name)
+            for row in (obj.people if obj else ())
+            if row.contact_id not in known
+        ]
         self.contact_id.offer(offered)
         self.people_ids.offer(offered)
         self.deal_id.offer(deal_choices(self.deal_id.data))

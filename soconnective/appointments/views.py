@@ -29,8 +29,10 @@ STATUS = {"cancel": "cancelled", "done": "done", "reopen": "scheduled"}
 
 
 def _get(appointment_id: int) -> Appointment:
-    statement = select(Appointment).where(Appointment.id == appointment_id).options(
-        *LINKS, selectinload(Appointment.people).selectinload(AppointmentPerson.contact)
+    statement = (
+        select(Appointment)
+        .where(Appointment.id == appointment_id)
+        .options(*LINKS, selectinload(Appointment.people).selectinload(AppointmentPerson.contact))
     )
     return db.session.scalar(statement) or abort(404)
 
@@ -40,7 +42,9 @@ def _get(appointment_id: int) -> Appointment:
 def index() -> Any:
     past = request.args.get("view") == "past"
     begin, _end = clock.day_bounds(workspace_today(), current_workspace().timezone)
-    statement = select(Appointment).where(Appointment.starts_at < begin if past else Appointment.starts_at >= begin)
+    statement = select(Appointment).where(
+        Appointment.starts_at < begin if past else Appointment.starts_at >= begin
+    )
     if request.args.get("mine"):
         statement = statement.where(Appointment.owner_id == g.person.id)
     if request.args.get("status") in ("scheduled", "done", "cancelled"):
@@ -60,7 +64,12 @@ def index() -> Any:
         day = clock.local(appointment.starts_at, current_workspace().timezone).date()
         days.setdefault(day, []).append(appointment)
     return render_template(
-        "appointments/index.html", listing=listing, days=days, past=past, people=people(), today=workspace_today()
+        "appointments/index.html",
+        listing=listing,
+        days=days,
+        past=past,
+        people=people(),
+        today=workspace_today(),
     )
 
 
@@ -101,7 +110,9 @@ def switch(appointment_id: int, what: str) -> Any:
         return redirect(url_for("appointments.show", appointment_id=appointment_id))
     if form.conflict is not None:
         form.conflict = [("Status", STATUS[what], appointment.status)]
-    return render_template("appointments/switch.html", form=form, appointment=appointment, what=what), form.status
+    return render_template(
+        "appointments/switch.html", form=form, appointment=appointment, what=what
+    ), form.status
 
 
 @bp.route("/<id:appointment_id>/delete", methods=["GET", "POST"])

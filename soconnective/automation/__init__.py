@@ -44,8 +44,15 @@ def init_app(app: Flask) -> None:
     react_with(_react)
     app.register_blueprint(views.bp)
     registry.add(
-        NavItem("automations", "Automations", "automations.index", "bolt", 60, "automations.view",
-                badge=queries.unseen_failures),
+        NavItem(
+            "automations",
+            "Automations",
+            "automations.index",
+            "bolt",
+            60,
+            "automations.view",
+            badge=queries.unseen_failures,
+        ),
         Panel("home-runs", "home", 80, "automations/_home.html", _recent),
         Holding("rules", "rules that name them", operations.rules_with_person, operations.replace_person),
         Search("automations", "Automations", 60, _find),
@@ -73,6 +80,8 @@ def _find(words: str, limit: int) -> list[SearchHit]:
     )
     found = [rule for rule in rules if all(part in rule.name.casefold() for part in parts)]
     return [
-        SearchHit(r.name, "on" if r.is_active else "off", url_for("automations.show", automation_id=r.id), "bolt")
+        SearchHit(
+            r.name, "on" if r.is_active else "off", url_for("automations.show", automation_id=r.id), "bolt"
+        )
         for r in found[:limit]
     ]

@@ -37,7 +37,9 @@ class RuleForm(RecordForm):
 class StepRow:
     """One action row of the builder: its kind, and the kind's own form under ``steps-N``."""
 
-    def __init__(self, index: int, kind: str, data: MultiDict[str, str] | None, stored: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, index: int, kind: str, data: MultiDict[str, str] | None, stored: dict[str, Any] | None = None
+    ) -> None:
         self.index = index
         self.kind = kind
         self.cls = action_types().get(kind)
@@ -84,7 +86,9 @@ class Builder:
             return
         self.form.trigger.data = definition.trigger.type_id
         self.trigger_form = self._trigger_form(None, definition.trigger.stored())
-        self.steps = [StepRow(i, step.type_id, None, step.stored()) for i, step in enumerate(definition.steps)]
+        self.steps = [
+            StepRow(i, step.type_id, None, step.stored()) for i, step in enumerate(definition.steps)
+        ]
 
     def _read_post(self) -> None:
         self.trigger_form = self._trigger_form(request.form, {})
@@ -125,7 +129,12 @@ class Builder:
         if what == "add" and argument in action_types() and len(rows) < MAX_STEPS:
             self.steps.append(StepRow(len(self.steps), argument, None))
             return True
-        if what in ("remove", "up", "down") and argument.isascii() and argument.isdigit() and len(argument) <= 4:
+        if (
+            what in ("remove", "up", "down")
+            and argument.isascii()
+            and argument.isdigit()
+            and len(argument) <= 4
+        ):
             index = int(argument)
             other = {"up": index - 1, "down": index + 1}.get(what, index)
             if index < len(rows) and 0 <= other < len(rows):

@@ -65,14 +65,23 @@ def listed() -> list[Listed]:
     counts = dict(
         db.session.execute(
             select(AutomationRun.automation_id, func.count())
-            .where(AutomationRun.automation_id.in_(ids), AutomationRun.started_at >= since, AutomationRun.outcome != "not_matched")
+            .where(
+                AutomationRun.automation_id.in_(ids),
+                AutomationRun.started_at >= since,
+                AutomationRun.outcome != "not_matched",
+            )
             .group_by(AutomationRun.automation_id)
         ).tuples()
     )
-    last_ids = select(func.max(AutomationRun.id)).where(
-        AutomationRun.automation_id.in_(ids), AutomationRun.outcome != "not_matched"
-    ).group_by(AutomationRun.automation_id)
-    last = {run.automation_id: run for run in db.session.scalars(select(AutomationRun).where(AutomationRun.id.in_(last_ids)))}
+    last_ids = (
+        select(func.max(AutomationRun.id))
+        .where(AutomationRun.automation_id.in_(ids), AutomationRun.outcome != "not_matched")
+        .group_by(AutomationRun.automation_id)
+    )
+    last = {
+        run.automation_id: run
+        for run in db.session.scalars(select(AutomationRun).where(AutomationRun.id.in_(last_ids)))
+    }
     found = []
     for rule, text in rows:
         definition = parse(text)
@@ -93,7 +102,11 @@ def recent_runs(limit: int = 10, automation_id: int | None = None) -> list[Autom
 def names_of(runs: Sequence[AutomationRun]) -> dict[int | None, str]:
     """The names of the rules behind `runs`, deleted ones too."""
     ids = {run.automation_id for run in runs if run.automation_id}
-    rows = db.session.execute(select(Automation.id, Automation.name).where(Automation.id.in_(ids))) if ids else ()
+    rows = (
+        db.session.execute(select(Automation.id, Automation.name).where(Automation.id.in_(ids)))
+        if ids
+        else ()
+    )
     return {None: "the engine", **{row.id: row.name for row in rows}}
 
 
@@ -115,7 +128,8 @@ def run_urls(pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
         return {}
     rows = db.session.execute(
         select(AutomationRun.id, AutomationRun.event_id, AutomationRun.automation_id).where(
-            tuple_(AutomationRun.event_id, AutomationRun.automation_id).in_(set(pairs)), AutomationRun.attempt == 0
+            tuple_(AutomationRun.event_id, AutomationRun.automation_id).in_(set(pairs)),
+            AutomationRun.attempt == 0,
         )
     )
     return {(r.event_id, r.automation_id): url_for("automations.run", run_id=r.id) for r in rows}
@@ -146,7 +160,8 @@ def statistics(automation_id: int) -> dict[str, int]:
 def version_of(run: AutomationRun) -> AutomationVersion | None:
     return db.session.scalar(
         select(AutomationVersion).where(
-            AutomationVersion.automation_id == run.automation_id, AutomationVersion.number == run.automation_number
+            AutomationVersion.automation_id == run.automation_id,
+            AutomationVersion.number == run.automation_number,
         )
     )
 
@@ -207,7 +222,10 @@ def why(event: EventRow) -> list[Why]:
     """Every rule about this kind of record: what it said of the event, or why it did not look."""
     triggers = [name for name, cls in trigger_types().items() if cls.record_type == event.record_type]
     rules = db.session.scalars(
-        select(Automation).where(Automation.trigger.in_(triggers)).order_by(Automation.position, Automation.id).limit(200)
+        select(Automation)
+        .where(Automation.trigger.in_(triggers))
+        .order_by(Automation.position, Automation.id)
+        .limit(200)
     ).all()
     runs = {
         run.automation_id: run
@@ -231,9 +249,11 @@ def _why_not(rule: Automation, event: EventRow) -> str:
     if rule.deleted_at is not None:
         return "It has been deleted since."
     if rule.activated_at is None or not rule.is_active:
-        return "It is switched off." if rule.activated_at is None else "It is switched off now; it may have been off then."
+        return (
+            "It is switched off."
+            if rule.activated_at is None
+            else "It is switched off now; it may have been off then."
+        )
     if rule.activated_at > event.occurred_at:
         return "It was switched on after this change."
     return "Its run is no longer kept, or it was changed since."
-
-

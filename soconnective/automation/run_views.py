@@ -43,7 +43,9 @@ def runs() -> Any:
             AutomationRun.record_type == request.args["record_type"], AutomationRun.record_id == record
         )
     listing = Listing(statement, sorts={"id": AutomationRun.id}, default="-id", key=AutomationRun.id)
-    rules = db.session.execute(select(Automation.id, Automation.name).order_by(Automation.name).limit(500)).all()
+    rules = db.session.execute(
+        select(Automation.id, Automation.name).order_by(Automation.name).limit(500)
+    ).all()
     return render_template(
         "automations/runs.html",
         listing=listing,

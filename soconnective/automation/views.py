@@ -44,7 +44,9 @@ def edit(automation_id: int) -> Any:
     rule = queries.get_automation(automation_id)
     builder = Builder(operations.definition_of(rule), rule)
     if request.method == "POST":
-        answer = _save(builder, lambda d: operations.update_automation(rule, d, bool(builder.form.is_active.data)))
+        answer = _save(
+            builder, lambda d: operations.update_automation(rule, d, bool(builder.form.is_active.data))
+        )
         if answer is not None:
             return answer
     return _page(builder)
@@ -77,7 +79,9 @@ def _checked(builder: Builder, definition: Definition, operation: Any) -> Automa
 def _page(builder: Builder) -> Any:
     partial = request.headers.get("HX-Request") == "true" and request.form.get("op")
     template = "automations/_builder.html" if partial else "automations/form.html"
-    html = render_template(template, builder=builder, form=builder.form, rule=builder.rule, actions=action_types())
+    html = render_template(
+        template, builder=builder, form=builder.form, rule=builder.rule, actions=action_types()
+    )
     return html, builder.form.status
 
 

@@ -35,15 +35,29 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(company_views.bp)
     registry.add(
         RecordType(
-            "contact", "Contact", "Contacts", "users",
+            "contact",
+            "Contact",
+            "Contacts",
+            "users",
             lambda row_id: db.session.get(Contact, row_id),
             lambda row_id: url_for("contacts.show", contact_id=row_id),
             lambda row: row.name,
-            (("name", "name"), ("first_name", "first name"), ("last_name", "last name"), ("email", "e-mail"),
-             ("phone", "phone"), ("job_title", "job title"), ("company", "company"), ("owner", "owner")),
+            (
+                ("name", "name"),
+                ("first_name", "first name"),
+                ("last_name", "last name"),
+                ("email", "e-mail"),
+                ("phone", "phone"),
+                ("job_title", "job title"),
+                ("company", "company"),
+                ("owner", "owner"),
+            ),
         ),
         RecordType(
-            "company", "Company", "Companies", "building",
+            "company",
+            "Company",
+            "Companies",
+            "building",
             lambda row_id: db.session.get(Company, row_id),
             lambda row_id: url_for("companies.show", company_id=row_id),
             lambda row: row.name,
@@ -54,11 +68,23 @@ def init_app(app: Flask) -> None:
         NewItem("contact", "Contact", "contacts.new", "user-plus", 10, _for_company),
         NewItem("company", "Company", "companies.new", "building", 20, lambda _type, _id: None),
         Panel("contacts", "company", 10, "contacts/_panel.html", _people_of),
-        Dependant("contacts", "company", "contacts", "are kept, without the company", _count_people, _release_people),
+        Dependant(
+            "contacts", "company", "contacts", "are kept, without the company", _count_people, _release_people
+        ),
         Search("contacts", "Contacts", 10, _find_contacts),
         Search("companies", "Companies", 20, _find_companies),
-        Holding("contacts", "contacts", lambda p: _count_owned(Contact, p), lambda p, to: _hand_over(Contact, p, to)),
-        Holding("companies", "companies", lambda p: _count_owned(Company, p), lambda p, to: _hand_over(Company, p, to)),
+        Holding(
+            "contacts",
+            "contacts",
+            lambda p: _count_owned(Contact, p),
+            lambda p, to: _hand_over(Contact, p, to),
+        ),
+        Holding(
+            "companies",
+            "companies",
+            lambda p: _count_owned(Company, p),
+            lambda p, to: _hand_over(Company, p, to),
+        ),
     )
 
 
@@ -67,12 +93,17 @@ def _for_company(record_type: str, record_id: int) -> dict[str, Any] | None:
 
 
 def _people_of(company: Company) -> dict[str, Any]:
-    rows = db.session.scalars(select(Contact).where(Contact.company_id == company.id).order_by(Contact.name).limit(20)).all()
+    rows = db.session.scalars(
+        select(Contact).where(Contact.company_id == company.id).order_by(Contact.name).limit(20)
+    ).all()
     return {"contacts": rows}
 
 
 def _count_people(company: Company) -> int:
-    return db.session.scalar(select(func.count()).select_from(Contact).where(Contact.company_id == company.id)) or 0
+    return (
+        db.session.scalar(select(func.count()).select_from(Contact).where(Contact.company_id == company.id))
+        or 0
+    )
 
 
 def _release_people(company: Company) -> None:
@@ -93,13 +124,22 @@ def _find_contacts(words: str, limit: int) -> list[SearchHit]:
     found = matching("contact", words)
     if found is None:
         return []
-    rows = db.session.scalars(select(Contact).where(Contact.id.in_(found)).order_by(Contact.name).limit(limit))
-    return [SearchHit(c.name, c.job_title or "", url_for("contacts.show", contact_id=c.id), "users") for c in rows]
+    rows = db.session.scalars(
+        select(Contact).where(Contact.id.in_(found)).order_by(Contact.name).limit(limit)
+    )
+    return [
+        SearchHit(c.name, c.job_title or "", url_for("contacts.show", contact_id=c.id), "users") for c in rows
+    ]
 
 
 def _find_companies(words: str, limit: int) -> list[SearchHit]:
     found = matching("company", words)
     if found is None:
         return []
-    rows = db.session.scalars(select(Company).where(Company.id.in_(found)).order_by(Company.name).limit(limit))
-    return [SearchHit(c.name, c.domain or "", url_for("companies.show", company_id=c.id), "building") for c in rows]
+    rows = db.session.scalars(
+        select(Company).where(Company.id.in_(found)).order_by(Company.name).limit(limit)
+    )
+    return [
+        SearchHit(c.name, c.domain or "", url_for("companies.show", company_id=c.id), "building")
+        for c in rows
+    ]

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from flask import g, request
-from wtforms import BooleanField, FieldList, Form, FormField, SelectChoice, SelectField, StringField, TextAreaField
+from wtforms import (
+    BooleanField,
+    FieldList,
+    Form,
+    FormField,
+    SelectChoice,
+    SelectField,
+    StringField,
+    TextAreaField,
+)
 from wtforms.validators import InputRequired, Length
 
 from soconnective.contacts.identities import KINDS, NETWORKS
@@ -19,7 +28,9 @@ MAX_ROWS = 20
 
 class IdentityRow(Form):  # type: ignore[misc]
     kind = SelectField("Kind", choices=[SelectChoice(k, v) for k, v in KINDS.items()], default="email")
-    network = SelectField("Network", choices=[SelectChoice(k, v) for k, v in NETWORKS.items()], default="other")
+    network = SelectField(
+        "Network", choices=[SelectChoice(k, v) for k, v in NETWORKS.items()], default="other"
+    )
     value = StringField("Address", filters=[clean_text], validators=[Length(max=254), refuse_nul])
     is_shared = BooleanField("shared with others")
 
@@ -58,7 +69,10 @@ class ContactForm(RecordForm):
             kwargs.setdefault("email", obj.first("email"))
             kwargs.setdefault("phone", obj.first("phone"))
             first = {obj.first("email"), obj.first("phone")}
-            kwargs.setdefault("identities", [row for row in obj.identities if row.kind == "handle" or row.value not in first])
+            kwargs.setdefault(
+                "identities",
+                [row for row in obj.identities if row.kind == "handle" or row.value not in first],
+            )
         elif obj is None:
             kwargs.setdefault("owner_id", g.person.id)
         self.too_many = request.method == "POST" and len(super_indices("identities", request.form)) > MAX_ROWS
@@ -85,7 +99,9 @@ class ContactForm(RecordForm):
         for row in self.identities:
             if row.form.value.data:
                 network = row.form.network.data if row.form.kind.data == "handle" else ""
-                found.append(Identity(row.form.kind.data, row.form.value.data, network, bool(row.form.is_shared.data)))
+                found.append(
+                    Identity(row.form.kind.data, row.form.value.data, network, bool(row.form.is_shared.data))
+                )
         return {
             "first_name": self.first_name.data,
             "last_name": self.last_name.data,

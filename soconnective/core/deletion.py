@@ -12,7 +12,14 @@ from soconnective.core.registry import registry
 
 
 def delete_page(
-    record: Any, record_type: str, title: str, *, delete: Callable[[], None], back: str, back_label: str, done: str
+    record: Any,
+    record_type: str,
+    title: str,
+    *,
+    delete: Callable[[], None],
+    back: str,
+    back_label: str,
+    done: str,
 ) -> Any:
     """GET asks; POST calls `delete` in the request's transaction and goes to `done`."""
     form = RecordForm(obj=record)
@@ -26,6 +33,12 @@ def delete_page(
     ]
     what = registry.record_types[record_type].label.lower()
     html = render_template(
-        "record_delete.html", form=form, title=title, what=what, effects=effects, cancel=back, back_label=back_label
+        "record_delete.html",
+        form=form,
+        title=title,
+        what=what,
+        effects=effects,
+        cancel=back,
+        back_label=back_label,
     )
     return html, form.status

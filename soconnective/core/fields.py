@@ -89,8 +89,14 @@ class AmountField(DecimalField):  # type: ignore[misc]
         super().__init__(label, places=2, validators=[Optional()], **kwargs)
 
     def process_formdata(self, valuelist: list[str]) -> None:
-        super().process_formdata([value.strip().replace(" ", "").replace(",", ".") if value.count(",") == 1 and "." not in value
-                                  else value.strip().replace(",", "") for value in valuelist])
+        super().process_formdata(
+            [
+                value.strip().replace(" ", "").replace(",", ".")
+                if value.count(",") == 1 and "." not in value
+                else value.strip().replace(",", "")
+                for value in valuelist
+            ]
+        )
         if self.data is not None and not self.data.is_finite():
             self.data = None
             raise ValueError("Write an amount like 1250.00.")

@@ -26,15 +26,24 @@ csrf = CSRFProtect()
 SAFE = ("GET", "HEAD", "OPTIONS")
 TITLES = {
     400: ("That request could not be understood", "Go back, reload the page and try again."),
-    403: ("You may not do that", "Your role in this workspace does not include it. An admin can change your role."),
+    403: (
+        "You may not do that",
+        "Your role in this workspace does not include it. An admin can change your role.",
+    ),
     404: ("Nothing here", "It may have been deleted, or it belongs to another workspace."),
     405: ("That address does not work this way", "Go back and use the button on the page."),
-    409: ("Somebody was faster", "This was changed since you opened it. Reload to see how it is now, then try again."),
+    409: (
+        "Somebody was faster",
+        "This was changed since you opened it. Reload to see how it is now, then try again.",
+    ),
     413: ("That is too much at once", "The form or file is larger than 2 MB."),
     422: ("Something is not right", "Go back and check what was typed."),
     429: ("Too many tries", "Wait a few minutes, then try again."),
     500: ("Something broke on our side", "Nothing of this was saved. The log says what happened."),
-    503: ("Not just now", "The database is busy or was interrupted. Nothing of this was saved; try again in a moment."),
+    503: (
+        "Not just now",
+        "The database is busy or was interrupted. Nothing of this was saved; try again in a moment.",
+    ),
 }
 
 
@@ -88,13 +97,22 @@ def csp_nonce() -> str:
 
 
 def _begin() -> None:
-    g.outer = (tenancy.peek_tenant(), access.current_actor(), workspace.peek_workspace(), sqlite.reads_only.get())
+    g.outer = (
+        tenancy.peek_tenant(),
+        access.current_actor(),
+        workspace.peek_workspace(),
+        sqlite.reads_only.get(),
+    )
     tenancy.enter_tenant(None)
     access.enter_actor(access.SYSTEM)
     workspace.enter_workspace(None)
     db.begin_request(safe=request.method in SAFE or request.endpoint in _READ_FIRST)
     base = urlsplit(str(request_config("SOCONNECTIVE_BASE_URL")))
-    if base.netloc and request.host != base.netloc and request.endpoint not in ("core.healthz", "core.readyz"):
+    if (
+        base.netloc
+        and request.host != base.netloc
+        and request.endpoint not in ("core.healthz", "core.readyz")
+    ):
         abort(400)
     if any("\x00" in part for part in (request.path, *request.args.keys(), *request.args.values())):
         abort(400)
@@ -152,7 +170,11 @@ def is_own(location: str) -> bool:
 
 
 def _on_csrf_error(error: CSRFError) -> tuple[str, int]:
-    return _page(400, "This page was open for too long", "Go back, reload the page and send it again. " + (error.description or "")), 400
+    return _page(
+        400,
+        "This page was open for too long",
+        "Go back, reload the page and send it again. " + (error.description or ""),
+    ), 400
 
 
 def _on_http_error(error: HTTPException) -> Any:
@@ -173,7 +195,11 @@ def _on_error(error: Exception) -> Any:
         code = 409
     elif isinstance(error, TransactionLost) or (isinstance(error, OperationalError) and _is_busy(error)):
         code = 503
-    elif isinstance(error, StatementError) and not isinstance(error, DBAPIError) and isinstance(error.orig, OverflowError):
+    elif (
+        isinstance(error, StatementError)
+        and not isinstance(error, DBAPIError)
+        and isinstance(error.orig, OverflowError)
+    ):
         code = 400
     if code >= 500:
         log.exception("request failed: %s %s", request.method, request.path)

@@ -33,7 +33,9 @@ def root() -> Any:
 @may("records.view")
 def index() -> Any:
     is_fresh = db.session.scalar(select(EventRow.id).limit(1)) is None
-    return render_template("dashboard/index.html", panels=draw_panels("home", None), is_fresh=is_fresh, name=g.person.name)
+    return render_template(
+        "dashboard/index.html", panels=draw_panels("home", None), is_fresh=is_fresh, name=g.person.name
+    )
 
 
 @bp.get("/dashboard/search")

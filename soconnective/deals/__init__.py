@@ -41,27 +41,61 @@ def init_app(app: Flask) -> None:
     app.extensions.setdefault("soconnective.new_workspace", []).append(_prepare)
     registry.add(
         RecordType(
-            "deal", "Deal", "Deals", "briefcase",
+            "deal",
+            "Deal",
+            "Deals",
+            "briefcase",
             lambda row_id: db.session.get(Deal, row_id),
             lambda row_id: url_for("deals.show", deal_id=row_id),
             lambda row: row.title,
-            (("title", "title"), ("amount", "amount"), ("currency", "currency"), ("stage", "stage"),
-             ("pipeline", "pipeline"), ("owner", "owner"), ("company", "company"), ("contact", "primary contact"),
-             ("expected_close_on", "expected close"), ("source", "source"), ("lost_reason", "lost reason")),
+            (
+                ("title", "title"),
+                ("amount", "amount"),
+                ("currency", "currency"),
+                ("stage", "stage"),
+                ("pipeline", "pipeline"),
+                ("owner", "owner"),
+                ("company", "company"),
+                ("contact", "primary contact"),
+                ("expected_close_on", "expected close"),
+                ("source", "source"),
+                ("lost_reason", "lost reason"),
+            ),
         ),
         NavItem("deals", "Deals", "deals.index", "briefcase", 30),
         NewItem("deal", "Deal", "deals.new", "briefcase", 30, _for_record),
-        SettingsSection("pipelines", "Pipelines", "pipelines.index", "adjustments", 40, "pipelines.edit",
-                        "Stages, their order, and which one means won."),
+        SettingsSection(
+            "pipelines",
+            "Pipelines",
+            "pipelines.index",
+            "adjustments",
+            40,
+            "pipelines.edit",
+            "Stages, their order, and which one means won.",
+        ),
         Panel("deals", "contact", 20, "deals/_panel.html", _deals_of_contact),
         Panel("deals-of-company", "company", 20, "deals/_panel.html", _deals_of_company),
         Panel("home-deals", "home", 30, "deals/_home.html", _open_deals, side=True),
-        Dependant("deals", "company", "deals", "are kept, without the company",
-                  lambda c: _count(Deal.company_id == c.id), _release_company),
-        Dependant("deal-contacts", "contact", "deals", "are kept, without this contact",
-                  _count_with, _release_contact),
+        Dependant(
+            "deals",
+            "company",
+            "deals",
+            "are kept, without the company",
+            lambda c: _count(Deal.company_id == c.id),
+            _release_company,
+        ),
+        Dependant(
+            "deal-contacts",
+            "contact",
+            "deals",
+            "are kept, without this contact",
+            _count_with,
+            _release_contact,
+        ),
         Search("deals", "Deals", 30, _find),
-        Holding("deals", "open deals", lambda p: _count(Deal.owner_id == p, Deal.status == "open"), _hand_over),
+        Holding(
+            "deals", "open deals", lambda p: _count(Deal.owner_id == p, Deal.status == "open"), _hand_over
+        ),
     )
 
 
@@ -89,7 +123,11 @@ def _panel(condition: Any, args: dict[str, int]) -> dict[str, Any]:
     rows = db.session.scalars(
         select(Deal).where(condition).options(selectinload(Deal.stage)).order_by(Deal.id.desc()).limit(20)
     ).all()
-    return {"deals": rows, "new_url": url_for("deals.new", **args), "more_url": url_for("deals.index", status="all", **args)}
+    return {
+        "deals": rows,
+        "new_url": url_for("deals.new", **args),
+        "more_url": url_for("deals.index", status="all", **args),
+    }
 
 
 def _open_deals(_record: Any) -> dict[str, Any]:
@@ -101,7 +139,12 @@ def _count(*conditions: Any) -> int:
 
 
 def _count_with(contact: Contact) -> int:
-    return db.session.scalar(select(func.count()).select_from(DealContact).where(DealContact.contact_id == contact.id)) or 0
+    return (
+        db.session.scalar(
+            select(func.count()).select_from(DealContact).where(DealContact.contact_id == contact.id)
+        )
+        or 0
+    )
 
 
 def _release_company(company: Company) -> None:
@@ -127,6 +170,10 @@ def _find(words: str, limit: int) -> list[SearchHit]:
     if found is None:
         return []
     rows = db.session.scalars(
-        select(Deal).where(Deal.id.in_(found)).options(selectinload(Deal.stage)).order_by(Deal.title).limit(limit)
+        select(Deal)
+        .where(Deal.id.in_(found))
+        .options(selectinload(Deal.stage))
+        .order_by(Deal.title)
+        .limit(limit)
     )
     return [SearchHit(d.title, d.stage.name, url_for("deals.show", deal_id=d.id), "briefcase") for d in rows]

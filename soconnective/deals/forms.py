@@ -77,9 +77,13 @@ class StageForm(RecordForm):
     name = StringField("Name", validators=[InputRequired("Give the stage a name."), Length(max=80)])
     color = SelectField("Colour", choices=[SelectChoice(c, c) for c in COLORS], default="gray")
     probability = IntegerField(
-        "Probability in %", default=50, validators=[InputRequired("Write 0 to 100."), NumberRange(0, 100, "Write 0 to 100.")]
+        "Probability in %",
+        default=50,
+        validators=[InputRequired("Write 0 to 100."), NumberRange(0, 100, "Write 0 to 100.")],
     )
-    kind = SelectField("A deal here is", choices=[SelectChoice(k, v.lower()) for k, v in KINDS.items()], default="open")
+    kind = SelectField(
+        "A deal here is", choices=[SelectChoice(k, v.lower()) for k, v in KINDS.items()], default="open"
+    )
 
 
 class ReplaceForm(RecordForm):

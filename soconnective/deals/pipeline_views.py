@@ -57,7 +57,9 @@ def new_stage(pipeline_id: int) -> Any:
     form = StageForm()
     if form.saved(lambda: operations.add_stage(pipeline, **form.values())):
         return _home()
-    return render_template("pipelines/form.html", form=form, title=f"New stage in {pipeline.name}"), form.status
+    return render_template(
+        "pipelines/form.html", form=form, title=f"New stage in {pipeline.name}"
+    ), form.status
 
 
 @bp.route("/stages/<id:stage_id>", methods=["GET", "POST"])
@@ -76,7 +78,12 @@ def move_stage(stage_id: int, way: str) -> Any:
     found = queries.get_stage(stage_id)
     form = RecordForm(obj=found)
     if not form.saved(lambda: operations.move_stage(found, -1 if way == "up" else 1)):
-        return render_template("pipelines/index.html", form=PipelineForm(formdata=None), moved=form, pipelines=queries.pipelines()), form.status
+        return render_template(
+            "pipelines/index.html",
+            form=PipelineForm(formdata=None),
+            moved=form,
+            pipelines=queries.pipelines(),
+        ), form.status
     return _home()
 
 
@@ -89,7 +96,9 @@ def replace(stage_id: int) -> Any:
     if form.saved(lambda: _replace(found, form)):
         flash("The stage is gone; its deals moved.", "success")
         return _home()
-    return render_template("pipelines/replace.html", form=form, stage=found, held=operations.deals_in(found)), form.status
+    return render_template(
+        "pipelines/replace.html", form=form, stage=found, held=operations.deals_in(found)
+    ), form.status
 
 
 def _replace(found: Any, form: ReplaceForm) -> None:

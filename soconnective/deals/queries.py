@@ -30,8 +30,12 @@ next_steps: list[Callable[[list[int]], dict[int, NextStep]]] = []
 def get_deal(deal_id: int) -> Deal:
     """The deal with its people, or 404."""
     deal = db.session.scalar(
-        select(Deal).where(Deal.id == deal_id).options(
-            selectinload(Deal.people).selectinload(DealContact.contact), selectinload(Deal.stage), selectinload(Deal.company)
+        select(Deal)
+        .where(Deal.id == deal_id)
+        .options(
+            selectinload(Deal.people).selectinload(DealContact.contact),
+            selectinload(Deal.stage),
+            selectinload(Deal.company),
         )
     )
     return deal or abort(404)
@@ -48,7 +52,9 @@ def get_stage(stage_id: int) -> Stage:
 def pipelines() -> list[Pipeline]:
     """Every pipeline with its stages, in order (two statements)."""
     return list(
-        db.session.scalars(select(Pipeline).options(selectinload(Pipeline.stages)).order_by(Pipeline.position, Pipeline.id))
+        db.session.scalars(
+            select(Pipeline).options(selectinload(Pipeline.stages)).order_by(Pipeline.position, Pipeline.id)
+        )
     )
 
 

@@ -44,7 +44,9 @@ def _filtered() -> Select[Any]:
         if value is not None:
             statement = statement.where(column == value)
     if (contact := argument_id("contact_id")) is not None:
-        statement = statement.where(Deal.id.in_(select(DealContact.deal_id).where(DealContact.contact_id == contact)))
+        statement = statement.where(
+            Deal.id.in_(select(DealContact.deal_id).where(DealContact.contact_id == contact))
+        )
     if request.args.get("overdue"):
         statement = statement.where(Deal.status == "open", Deal.expected_close_on < workspace_today())
     return statement

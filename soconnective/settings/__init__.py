@@ -19,8 +19,15 @@ bp = Blueprint("settings", __name__, url_prefix="/dashboard/settings")
 def init_app(app: Flask) -> None:
     app.register_blueprint(bp)
     registry.add(
-        SettingsSection("workspace", "Workspace", "settings.workspace", "building", 20, "workspace.edit",
-                        "Its name, currency and time zone.")
+        SettingsSection(
+            "workspace",
+            "Workspace",
+            "settings.workspace",
+            "building",
+            20,
+            "workspace.edit",
+            "Its name, currency and time zone.",
+        )
     )
 
 

@@ -38,23 +38,53 @@ def init_app(app: Flask) -> None:
         next_steps.append(queries.next_steps)
     registry.add(
         RecordType(
-            "task", "Task", "Tasks", "checkbox",
+            "task",
+            "Task",
+            "Tasks",
+            "checkbox",
             lambda row_id: db.session.get(Task, row_id),
             lambda row_id: url_for("tasks.show", task_id=row_id),
             lambda row: row.title,
-            (("title", "title"), ("due_on", "due date"), ("priority", "priority"), ("assignee", "assignee"),
-             ("deal", "deal"), ("contact", "contact")),
+            (
+                ("title", "title"),
+                ("due_on", "due date"),
+                ("priority", "priority"),
+                ("assignee", "assignee"),
+                ("deal", "deal"),
+                ("contact", "contact"),
+            ),
         ),
         NavItem("tasks", "Tasks", "tasks.index", "checkbox", 40),
         NewItem("task", "Task", "tasks.new", "checkbox", 40, _for_record),
         Panel("tasks", "deal", 10, "tasks/_panel.html", lambda r: _panel(Task.deal_id == r.id, deal_id=r.id)),
-        Panel("tasks-of-contact", "contact", 10, "tasks/_panel.html", lambda r: _panel(Task.contact_id == r.id, contact_id=r.id)),
+        Panel(
+            "tasks-of-contact",
+            "contact",
+            10,
+            "tasks/_panel.html",
+            lambda r: _panel(Task.contact_id == r.id, contact_id=r.id),
+        ),
         Panel("home-tasks", "home", 10, "tasks/_home.html", _mine),
-        Dependant("tasks", "deal", "tasks", "are kept, without the deal", lambda r: _count(Task.deal_id == r.id), lambda r: _release("deal_id", r.id)),
-        Dependant("tasks-of-contact", "contact", "tasks", "are kept, without the contact",
-                  lambda r: _count(Task.contact_id == r.id), lambda r: _release("contact_id", r.id)),
+        Dependant(
+            "tasks",
+            "deal",
+            "tasks",
+            "are kept, without the deal",
+            lambda r: _count(Task.deal_id == r.id),
+            lambda r: _release("deal_id", r.id),
+        ),
+        Dependant(
+            "tasks-of-contact",
+            "contact",
+            "tasks",
+            "are kept, without the contact",
+            lambda r: _count(Task.contact_id == r.id),
+            lambda r: _release("contact_id", r.id),
+        ),
         Search("tasks", "Tasks", 40, _find),
-        Holding("tasks", "open tasks", lambda p: _count(Task.assignee_id == p, Task.status == "open"), _hand_over),
+        Holding(
+            "tasks", "open tasks", lambda p: _count(Task.assignee_id == p, Task.status == "open"), _hand_over
+        ),
     )
 
 
@@ -63,7 +93,11 @@ def _for_record(record_type: str, record_id: int) -> dict[str, Any] | None:
 
 
 def _panel(condition: Any, **links: int) -> dict[str, Any]:
-    return {"tasks": queries.open_first(condition), "new_url": url_for("tasks.new", **links), "today": workspace_today()}
+    return {
+        "tasks": queries.open_first(condition),
+        "new_url": url_for("tasks.new", **links),
+        "today": workspace_today(),
+    }
 
 
 def _mine(_record: Any) -> dict[str, Any]:

@@ -19,7 +19,9 @@ class TaskForm(RecordForm):
     title = StringField("Title", validators=[InputRequired("Say what is to be done."), Length(max=200)])
     due_on = DayField("Due")
     assignee_id = PersonField("Assigned to")
-    priority = SelectField("Priority", choices=[SelectChoice(k, v) for k, v in PRIORITIES.items()], default="normal")
+    priority = SelectField(
+        "Priority", choices=[SelectChoice(k, v) for k, v in PRIORITIES.items()], default="normal"
+    )
     deal_id = IdField("Deal", blank="no deal")
     contact_id = IdField("Contact", blank="no contact")
     details = TextAreaField("Details", validators=[Length(max=20_000)])

@@ -35,7 +35,9 @@ def next_steps(deal_ids: list[int]) -> dict[int, NextStep]:
     """The open task that is due first on each deal, by one statement."""
     if not deal_ids:
         return {}
-    place = func.row_number().over(partition_by=Task.deal_id, order_by=(Task.due_on.is_(None), Task.due_on, Task.id))
+    place = func.row_number().over(
+        partition_by=Task.deal_id, order_by=(Task.due_on.is_(None), Task.due_on, Task.id)
+    )
     ranked = (
         select(Task.id, Task.deal_id, Task.title, Task.due_on, place.label("place"))
         .where(Task.deal_id.in_(deal_ids), Task.status == "open")

@@ -49,7 +49,9 @@ def index() -> Any:
         "tasks/index.html",
         listing=listing,
         view=view,
-        groups=_groups(listing.items) if listing.sort == "due" and view != "completed" else [("", listing.items)],
+        groups=_groups(listing.items)
+        if listing.sort == "due" and view != "completed"
+        else [("", listing.items)],
         people=people(),
         today=workspace_today(),
         owner_choices=[(person.id, person.name) for person in people().values()],

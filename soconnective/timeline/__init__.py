@@ -24,7 +24,15 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
     name_readers["stage_id"] = _stage_names
     registry.add(
-        RecordType("note", "Note", "Notes", "note", lambda i: db.session.get(Note, i), _note_url, lambda n: n.body[:60]),
+        RecordType(
+            "note",
+            "Note",
+            "Notes",
+            "note",
+            lambda i: db.session.get(Note, i),
+            _note_url,
+            lambda n: n.body[:60],
+        ),
         NewItem("note", "Note", "timeline.new", "note", 60, _for_record),
     )
     for kind in ("deal", "contact", "company"):
@@ -49,7 +57,9 @@ def _panel_context(kind: str) -> Any:
 
 def _counter(kind: str) -> Any:
     column = getattr(Note, f"{kind}_id")
-    return lambda record: db.session.scalar(select(func.count()).select_from(Note).where(column == record.id)) or 0
+    return lambda record: (
+        db.session.scalar(select(func.count()).select_from(Note).where(column == record.id)) or 0
+    )
 
 
 def _releaser(kind: str) -> Any:
@@ -67,4 +77,6 @@ def _releaser(kind: str) -> Any:
 
 
 def _stage_names(ids: set[int]) -> dict[int, str]:
-    return {row.id: row.name for row in db.session.execute(select(Stage.id, Stage.name).where(Stage.id.in_(ids)))}
+    return {
+        row.id: row.name for row in db.session.execute(select(Stage.id, Stage.name).where(Stage.id.in_(ids)))
+    }

@@ -16,7 +16,13 @@ LABELS = {
 }  # fmt: skip
 _PEOPLE = {"owner_id", "assignee_id"}
 _HIDDEN = {"status", "pipeline_id", "currency"}
-_RECORDS = {"company_id": "company", "contact_id": "contact", "deal_id": "deal", "contact_ids": "contact", "people_ids": "contact"}
+_RECORDS = {
+    "company_id": "company",
+    "contact_id": "contact",
+    "deal_id": "deal",
+    "contact_ids": "contact",
+    "people_ids": "contact",
+}
 
 # field -> a function that reads the names of many ids at once; areas add theirs (stages).
 name_readers: dict[str, Any] = {}
@@ -71,12 +77,24 @@ def _titles(kind: str, ids: set[int]) -> dict[int, str]:
 
 def field_lines(row: EventRow, names: Names) -> list[tuple[str, str, str]]:
     """(label, old, new) of what changed; nothing for a creation or deletion, whose title says it."""
-    if row.name.rsplit(".", 1)[1] in ("created", "deleted", "logged", "scheduled", "completed", "reopened", "cancelled"):
+    if row.name.rsplit(".", 1)[1] in (
+        "created",
+        "deleted",
+        "logged",
+        "scheduled",
+        "completed",
+        "reopened",
+        "cancelled",
+    ):
         return []
     lines = []
     moved = row.name in ("deal.stage_changed", "deal.won", "deal.lost")
     for name, (old, new) in row.changes.items():
-        if name in _HIDDEN or (moved and name not in ("stage_id", "lost_reason")) or (not moved and name == "stage_id"):
+        if (
+            name in _HIDDEN
+            or (moved and name not in ("stage_id", "lost_reason"))
+            or (not moved and name == "stage_id")
+        ):
             continue
         label = LABELS.get(name, name.replace("_", " ").capitalize())
         lines.append((label, _short(names.of(name, old)), _short(names.of(name, new))))
@@ -85,5 +103,3 @@ def field_lines(row: EventRow, names: Names) -> list[tuple[str, str, str]]:
 
 def _short(text: str) -> str:
     return text if len(text) <= 120 else text[:119] + "…"
-
-

@@ -72,7 +72,13 @@ def timeline(record_type: str, record_id: int, before: int | None = None, limit:
     rows = rows[:limit]
     names = Names(rows)
     notes = _notes(rows)
-    runs = run_urls([(row.parent_id, row.actor_id) for row in rows if row.actor_kind == "automation" and row.parent_id and row.actor_id])
+    runs = run_urls(
+        [
+            (row.parent_id, row.actor_id)
+            for row in rows
+            if row.actor_kind == "automation" and row.parent_id and row.actor_id
+        ]
+    )
     swallowed = {
         (row.record_id, _SWALLOWED[row.name], row.occurred_at) for row in rows if row.name in _SWALLOWED
     }
@@ -90,7 +96,11 @@ def _notes(rows: list[EventRow]) -> dict[int, Note]:
 
 
 def _entry(
-    row: EventRow, names: Names, notes: dict[int, Note], runs: dict[tuple[int, int], str], place: tuple[str, int]
+    row: EventRow,
+    names: Names,
+    notes: dict[int, Note],
+    runs: dict[tuple[int, int], str],
+    place: tuple[str, int],
 ) -> Entry:
     kind = registry.record_types.get(row.record_type)
     declared = event_types().get(row.name)

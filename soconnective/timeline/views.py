@@ -22,7 +22,9 @@ PLACES = ("deal", "contact", "company")
 
 
 class NoteForm(RecordForm):
-    body = TextAreaField("Note", validators=[InputRequired("Write something first."), Length(max=operations.BODY_LENGTH)])
+    body = TextAreaField(
+        "Note", validators=[InputRequired("Write something first."), Length(max=operations.BODY_LENGTH)]
+    )
     contact_id = IdField("Contact", blank="none")
     company_id = IdField("Company", blank="none")
     deal_id = IdField("Deal", blank="none")
@@ -90,7 +92,12 @@ def story(record_type: str, record_id: int) -> Any:
     partial = request.headers.get("HX-Request") == "true"
     template = "timeline/_entries.html" if partial else "timeline/story.html"
     return render_template(
-        template, story=found, record=record, record_type=record_type, title=kind.title(record), back=kind.url(record_id)
+        template,
+        story=found,
+        record=record,
+        record_type=record_type,
+        title=kind.title(record),
+        back=kind.url(record_id),
     )
 
 

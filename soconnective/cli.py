@@ -1,0 +1,241 @@
+"""The `soconnective` command: serve, demo, doctor, tenants and people, the event catalogue, pruning."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import Flask, current_app
+from flask.cli import FlaskGroup, with_appcontext
+from flask_migrate import upgrade
+from sqlalchemy import text
+from waitress import create_server
+
+from soconnective import demo
+from soconnective.accounts import operations, queries
+from soconnective.accounts.views import setup_code
+from soconnective.automation import retention
+from soconnective.config import BadSettings
+from soconnective.core.access import ROLES
+from soconnective.core.clock import is_zone
+from soconnective.core.db import db, write_transaction
+from soconnective.core.errors import Refused
+from soconnective.core.formats import currencies
+from soconnective.core.tenancy import acting_in
+from soconnective.events import event_types
+
+WAL_RESET_FIXED = (3, 51, 3)
+
+
+def init_app(app: Flask) -> None:
+    for command in (serve, demo_command, doctor, tenant, user, events, prune):
+        app.cli.add_command(command)
+
+
+def main() -> None:
+    """The console script."""
+    FlaskGroup(
+        create_app=_build, add_version_option=False, help="SoConnective: the CRM, its database, its people."
+    )()
+
+
+def _build() -> Flask:
+    try:
+        return import_module("soconnective").create_app()  # type: ignore[no-any-return]
+    except BadSettings as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command()
+@click.option("--demo-if-empty", is_flag=True, help="Fill an empty database with demo data first.")
+@with_appcontext
+def serve(demo_if_empty: bool) -> None:
+    """Bring the database up to date and serve the app (PORT, SOCONNECTIVE_HOST)."""
+    upgrade()
+    if demo_if_empty and demo.is_empty():
+        click.echo("Making demo data …")
+        demo.make()
+    host, port = current_app.config["SOCONNECTIVE_HOST"], current_app.config["PORT"]
+    has_users, code = queries.has_users(), ""
+    is_demo = any(found.is_demo for found in queries.all_tenants())
+    if not has_users:
+        code = setup_code()
+    db.session.remove()
+    app: Any = current_app._get_current_object()  # type: ignore[attr-defined]
+    try:
+        server = create_server(app, host=host, port=port, threads=8, ident="SoConnective")
+    except OSError as error:
+        raise click.ClickException(
+            f"Port {port} cannot be used ({error.strerror}). Choose another one: make run PORT={port + 1}"
+        ) from None
+    click.echo(
+        f"SoConnective runs at {current_app.config['SOCONNECTIVE_BASE_URL'] or f'http://{host}:{port}'}"
+    )
+    if is_demo:
+        click.echo(
+            "Sign in as owner@acme.example with the password demo-password "
+            "(also admin@, member@, viewer@acme.example; owner@globex.example)."
+        )
+    if code:
+        click.echo(f"Set it up there with the code {code}")
+    click.echo("Ctrl-C stops it.")
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.close()
+        click.echo("Stopped.")
+
+
+@click.command("demo")
+@click.option("--remove", is_flag=True, help="Delete the demo workspaces with everything in them.")
+@with_appcontext
+def demo_command(remove: bool) -> None:
+    """Fill an empty database with the Acme and Globex workspaces, or remove them."""
+    upgrade()
+    if remove:
+        with write_transaction():
+            number = demo.remove()
+        click.echo(f"{number} demo workspaces removed." if number else "There is no demo data.")
+        return
+    if not demo.is_empty():
+        raise click.ClickException(
+            "There are people here already. Demo data is only made in an empty database."
+        )
+    demo.make()
+    click.echo("Demo data is there. Sign in as owner@acme.example with the password demo-password.")
+
+
+@click.command()
+@with_appcontext
+def doctor() -> None:
+    """Check settings, database, migrations, SQLite's version, and that the database can be written."""
+    problems = 0
+
+    def say(is_good: bool, message: str) -> None:
+        nonlocal problems
+        problems += not is_good
+        click.echo(f"{'ok  ' if is_good else 'BAD '} {message}")
+
+    say(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}")
+    url = db.engine.url
+    say(True, f"database {url.render_as_string(hide_password=True)}")
+    if url.get_backend_name() == "sqlite":
+        version = sqlite3.sqlite_version_info
+        click.echo(f"ok   SQLite {sqlite3.sqlite_version}, synchronous=NORMAL, WAL")
+        if version < WAL_RESET_FIXED:
+            click.echo(
+                "note SQLite before 3.51.3 has a rare fault when a WAL is reset while another process writes. "
+                "Run one `soconnective serve` per database file, and keep backups."
+            )
+    try:
+        with write_transaction():
+            db.session.execute(text("CREATE TABLE soconnective_write_test (id INTEGER)"))
+            db.session.execute(text("DROP TABLE soconnective_write_test"))
+        say(True, "the database can be written")
+    except Exception as error:
+        say(False, f"the database cannot be written: {error}")
+    try:
+        with current_app.test_client() as client:
+            status = client.get("/readyz").status_code
+        say(
+            status == 200,
+            "the schema is the newest" if status == 200 else "the schema is old: run `flask db upgrade`",
+        )
+    except Exception as error:
+        say(False, f"the schema cannot be read: {error}")
+    secret = Path(current_app.instance_path) / "secret_key"
+    if not os.environ.get("SECRET_KEY") and secret.exists():
+        say(secret.stat().st_mode & 0o077 == 0, "the secret key is readable by its owner only")
+    if problems:
+        raise SystemExit(1)
+
+
+@click.group()
+def tenant() -> None:
+    """Workspaces."""
+
+
+@tenant.command("add")
+@click.argument("name")
+@click.option("--currency", default="EUR", show_default=True)
+@click.option("--timezone", default="UTC", show_default=True)
+@with_appcontext
+def tenant_add(name: str, currency: str, timezone: str) -> None:
+    """Add a workspace NAME with one pipeline."""
+    if not is_zone(timezone):
+        raise click.BadParameter("is no IANA time zone, like Europe/Madrid", param_hint="--timezone")
+    if currency not in dict(currencies()):
+        raise click.BadParameter("is no currency code, like EUR", param_hint="--currency")
+    with write_transaction():
+        made = operations.create_tenant(name, currency, timezone)
+        for prepare in current_app.extensions.get("soconnective.new_workspace", ()):
+            prepare(made.id)
+        made_id = made.id
+    click.echo(f"Workspace {made_id}: {name}")
+
+
+@click.group()
+def user() -> None:
+    """People."""
+
+
+@user.command("add")
+@click.argument("email")
+@click.option("--name", required=True)
+@click.option("--tenant", "tenant_name", required=True, help="The workspace's name.")
+@click.option("--role", type=click.Choice(ROLES), default="member", show_default=True)
+@click.password_option()
+@with_appcontext
+def user_add(email: str, name: str, tenant_name: str, role: str, password: str) -> None:
+    """Add a person with EMAIL to a workspace; somebody who exists only joins it."""
+    try:
+        with write_transaction():
+            workspace = queries.tenant_named(tenant_name)
+            if workspace is None:
+                raise click.ClickException(f"There is no workspace named {tenant_name}.")
+            person = queries.get_user_by_email(email) or operations.add_user(email, name, password)
+            with acting_in(workspace.id):
+                operations.add_member(workspace, person, role)
+    except Refused as refused:
+        raise click.ClickException(refused.message) from None
+    click.echo(f"{email} is {role} of {tenant_name}.")
+
+
+@user.command("reset-password")
+@click.argument("email")
+@click.password_option()
+@with_appcontext
+def user_reset_password(email: str, password: str) -> None:
+    """Give the person with EMAIL a new password; all their sessions end."""
+    try:
+        with write_transaction():
+            person = queries.get_user_by_email(email)
+            if person is None:
+                raise click.ClickException(f"Nobody has the address {email}.")
+            operations.set_password(person, password)
+    except Refused as refused:
+        raise click.ClickException(refused.message) from None
+    click.echo("The password is changed.")
+
+
+@click.command()
+@with_appcontext
+def events() -> None:
+    """Print the catalogue: every event, when it is sent, and when it is not."""
+    for name, kind in event_types().items():
+        click.echo(f"{name}\n  sent: {kind.sent_when}\n  not:  {kind.not_when}")
+
+
+@click.command()
+@with_appcontext
+def prune() -> None:
+    """Delete runs that are older than their outcome is kept."""
+    for outcome, number in retention.prune().items():
+        click.echo(f"{number} {outcome} runs deleted")
