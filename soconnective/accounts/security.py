@@ -7,6 +7,7 @@ here: invitations and resets are links that an admin or the operator hands on.
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Response, abort, redirect, request, url_for
@@ -44,6 +45,7 @@ def init_app(app: Flask) -> None:
         "SECURITY_PASSWORD_SCHEMES": ["plaintext"] if cheap else ["argon2"],
         "SECURITY_DEPRECATED_PASSWORD_SCHEMES": [],
         "SECURITY_PASSWORD_SINGLE_HASH": True,
+        "SECURITY_JOIN_USER_ROLES": False,
         "SECURITY_PASSWORD_SALT": hashlib.sha256(f"salt:{key}".encode()).hexdigest(),
         "SECURITY_PASSWORD_LENGTH_MIN": 8,
         "SECURITY_LOGIN_URL": "/login",
@@ -75,7 +77,7 @@ def init_app(app: Flask) -> None:
         "SECURITY_MULTI_FACTOR_RECOVERY_URL": "/login/recovery",
         "SECURITY_TOTP_SECRETS": {"1": hashlib.sha256(f"totp:{key}".encode()).hexdigest()},
         "SECURITY_TOTP_ISSUER": "SoConnective",
-        "SECURITY_FRESHNESS_GRACE_PERIOD": 3600,
+        "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(hours=1),
         "SECURITY_LOGIN_USER_TEMPLATE": "accounts/login.html",
         "SECURITY_CHANGE_PASSWORD_TEMPLATE": "accounts/change_password.html",
         "SECURITY_TWO_FACTOR_SETUP_TEMPLATE": "accounts/two_factor_setup.html",

@@ -19,7 +19,6 @@ from soconnective.core.db import db
 from soconnective.core.deletion import delete_page
 from soconnective.core.forms import RecordForm
 from soconnective.core.listing import Listing
-from soconnective.core.registry import people
 from soconnective.core.search import matching
 from soconnective.core.workspace import current_workspace, workspace_today
 
@@ -68,7 +67,6 @@ def index() -> Any:
         listing=listing,
         days=days,
         past=past,
-        people=people(),
         today=workspace_today(),
     )
 

@@ -71,7 +71,9 @@ def listed() -> list[Listed]:
                 AutomationRun.outcome != "not_matched",
             )
             .group_by(AutomationRun.automation_id)
-        ).tuples()
+        )
+        .tuples()
+        .all()
     )
     last_ids = (
         select(func.max(AutomationRun.id))
@@ -154,7 +156,7 @@ def statistics(automation_id: int) -> dict[str, int]:
         .where(AutomationRun.automation_id == automation_id, AutomationRun.started_at >= since)
         .group_by(AutomationRun.outcome)
     )
-    return dict(rows.tuples())
+    return dict(rows.tuples().all())
 
 
 def version_of(run: AutomationRun) -> AutomationVersion | None:

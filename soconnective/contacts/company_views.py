@@ -16,7 +16,6 @@ from soconnective.core.access import may
 from soconnective.core.deletion import delete_page
 from soconnective.core.listing import Listing
 from soconnective.core.panels import draw_panels, new_links
-from soconnective.core.registry import people
 from soconnective.core.search import matching
 
 bp = Blueprint("companies", __name__, url_prefix="/dashboard/companies")
@@ -35,7 +34,7 @@ def index() -> Any:
     listing = Listing(
         statement, sorts={"name": Company.name, "created": Company.created_at}, default="name", key=Company.id
     )
-    return render_template("companies/index.html", listing=listing, people=people())
+    return render_template("companies/index.html", listing=listing)
 
 
 @bp.route("/new", methods=["GET", "POST"])

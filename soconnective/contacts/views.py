@@ -51,7 +51,7 @@ def index() -> Any:
         options=[selectinload(Contact.company), selectinload(Contact.identities)],
     )
     owners = [(person.id, person.name) for person in people().values()]
-    return render_template("contacts/index.html", listing=listing, people=people(), owner_choices=owners)
+    return render_template("contacts/index.html", listing=listing, owner_choices=owners)
 
 
 @bp.route("/new", methods=["GET", "POST"])

@@ -14,7 +14,6 @@ from soconnective.core.access import may
 from soconnective.core.deletion import delete_page
 from soconnective.core.listing import Listing
 from soconnective.core.panels import draw_panels, new_links
-from soconnective.core.registry import people
 from soconnective.core.search import matching
 from soconnective.core.workspace import workspace_today
 from soconnective.deals import operations, queries
@@ -77,7 +76,6 @@ def index() -> Any:
         pipelines=pipelines,
         stages={pipeline.id: pipeline.stages for pipeline in pipelines},
         steps=queries.steps_after(listing.items),
-        people=people(),
         today=workspace_today(),
         now=clock.now(),
         status=request.args.get("status", "open"),

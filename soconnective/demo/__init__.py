@@ -59,9 +59,12 @@ def make() -> None:
         accounts.add_member(globex, gina, "owner")
         accounts.add_member(globex, people["admin"], "viewer")
         ids = acme.id, globex.id
-    team = [Actor("person", person.id, person.name) for role, person in people.items() if role != "viewer"]
+        team = [
+            Actor("person", person.id, person.name) for role, person in people.items() if role != "viewer"
+        ]
+        others = [Actor("person", gina.id, gina.name)]
     _fill(ids[0], random.Random(7), team, companies=40, contacts=120, deals=60)
-    _fill(ids[1], random.Random(11), [Actor("person", gina.id, gina.name)], companies=6, contacts=15, deals=8)
+    _fill(ids[1], random.Random(11), others, companies=6, contacts=15, deals=8)
 
 
 def _fill(

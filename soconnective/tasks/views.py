@@ -52,7 +52,6 @@ def index() -> Any:
         groups=_groups(listing.items)
         if listing.sort == "due" and view != "completed"
         else [("", listing.items)],
-        people=people(),
         today=workspace_today(),
         owner_choices=[(person.id, person.name) for person in people().values()],
     )

@@ -1,0 +1,73 @@
+"""What every test may ask for: a clean database on the dialect of this run, the app on it, a client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from soconnective import create_app
+from soconnective.core.db import db
+
+from tests.databases import SECRET_KEY, NoServer, PostgresDatabases, Run, SqliteDatabases, join
+
+_run = pytest.StashKey[Run]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite", help="what to run the tests on")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist starts its workers
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    try:
+        config.stash[_run] = Run(config.option.database)
+    except NoServer as problem:  # asked for by name: never a skip
+        raise pytest.UsageError(str(problem)) from None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["run"] = node.config.stash[_run].place
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _run in config.stash:
+        config.stash[_run].close()
+
+
+@pytest.fixture(scope="session")
+def databases(request: pytest.FixtureRequest) -> SqliteDatabases | PostgresDatabases:
+    """This worker's databases: `empty()` gives one without tables, `fresh()` one with the schema."""
+    workerinput = getattr(request.config, "workerinput", None)
+    if workerinput:
+        return join(workerinput["run"], workerinput["workerid"])
+    return join(request.config.stash[_run].place, "main")
+
+
+@pytest.fixture
+def database_url(databases: SqliteDatabases | PostgresDatabases) -> Iterator[str]:
+    """A database with the schema and without a row, for this test alone."""
+    url = databases.fresh()
+    yield url
+    databases.discard(url)
+
+
+@pytest.fixture
+def app(database_url: str) -> Iterator[Flask]:
+    """The app on this test's database; no context is pushed, as requests would share its `g`."""
+    app = create_app({"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "TESTING": True})
+    yield app
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
