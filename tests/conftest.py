@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+
 from soconnective import create_app
 from soconnective.core.db import db
-
 from tests.databases import SECRET_KEY, NoServer, PostgresDatabases, Run, SqliteDatabases, join
 
 _run = pytest.StashKey[Run]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite", help="what to run the tests on")
+    parser.addoption(
+        "--database", choices=("sqlite", "postgresql"), default="sqlite", help="what to run the tests on"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist starts its workers

@@ -73,7 +73,11 @@ class Server:
 
     def _start(self, programs: Path) -> None:
         data, log = self.folder / "data", self.folder / "log"
-        identity = {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []} if self.user else {}
+        identity = (
+            {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
+            if self.user
+            else {}
+        )
         made = subprocess.run(
             [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
              "--no-sync", "--no-instructions"],
@@ -123,6 +127,7 @@ class Server:
 def build_schema(url: str) -> None:
     """Every table, by the real migrations (by the models while there are none)."""
     from flask_migrate import upgrade
+
     from soconnective import create_app
     from soconnective.core.db import db
 
@@ -266,7 +271,9 @@ def check(dialect: str) -> bool:
         environment = os.environ | {"DATABASE_URL": databases.empty(), "SECRET_KEY": SECRET_KEY}
         for command in ("upgrade", "check"):
             words = [sys.executable, "-m", "flask", "--app", "app", "db", command]
-            done = subprocess.run(words, env=environment, cwd=ROOT, check=False, capture_output=True, text=True)
+            done = subprocess.run(
+                words, env=environment, cwd=ROOT, check=False, capture_output=True, text=True
+            )
             if done.returncode:
                 print(f"{dialect}: flask db {command} failed\n{done.stdout}{done.stderr}")
                 return False

@@ -1,8 +1,8 @@
 """The machinery under every other test: databases are clean, alone, and of the dialect asked for."""
 
 import sqlalchemy as sa
-from soconnective.core.db import db
 
+from soconnective.core.db import db
 from tests.databases import join
 
 
