@@ -1,58 +1,49 @@
-# Two commands: `make run` serves the app with demo data, `make test` proves it.
+# Everything the project's people run. `make` alone lists it. Settings: PYTHON=python3.12, PORT=5001, ARGS="-k name".
 PYTHON ?= python3
-PORT ?= 5000
 BIN := .venv/bin
-SHELL := /bin/bash
+export PYTHON
+
 .DEFAULT_GOAL := help
+.PHONY: help run test test-quick lint format lock check-migrations clean
 
-help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-17s %s\n' "$$name" "$$what"; done
 
-run: .venv/.run-ready ## Set up, migrate, fill an empty database with demo data, serve on PORT (default 5000)
-	@PORT=$(PORT) exec $(BIN)/soconnective serve --demo-if-empty
+run: .venv/.runtime ## the app on http://127.0.0.1:5000 (PORT=...), with demo data if it holds none; Ctrl-C ends it
+	@exec $(BIN)/soconnective serve --demo-if-empty
 
-test: .venv/.test-ready ## Set up and run every test on SQLite and on PostgreSQL, the browser's included
+test: .venv/.test ## all tests on SQLite and on PostgreSQL, and the coverage gate
 	@.ci/system-packages
-	@$(BIN)/coverage erase
-	$(BIN)/python -m pytest -q --database=sqlite --cov --cov-report=
-	$(BIN)/python -m pytest -q --database=postgresql --cov --cov-append
+	@.ci/test $(ARGS)
 
-lint: .venv/.test-ready ## Check style and types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test-quick: .venv/.test ## tests on SQLite, without the browser and without coverage
+	@$(BIN)/pytest -n 2 -m "not browser" $(ARGS)
 
-check-migrations: .venv/.test-ready ## Check that the newest schema equals the models, on a fresh SQLite database
-	@rm -rf .venv/check && mkdir -p .venv/check
-	SOCONNECTIVE_INSTANCE=$$PWD/.venv/check $(BIN)/flask --app app.py db upgrade
-	SOCONNECTIVE_INSTANCE=$$PWD/.venv/check $(BIN)/flask --app app.py db check
+lint: .venv/.test ## rules, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
-format: .venv/.test-ready ## Format the code
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+format: .venv/.test ## bring the code into the one format
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
 
-lock: .venv/.python-ready ## Renew the lock files from pyproject.toml
-	$(BIN)/pip install -q uv
-	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header --extra build pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --extra build --extra test pyproject.toml -c requirements.lock -o requirements-test.lock
+check-migrations: .venv/.test ## the models equal the migrations, on SQLite and on PostgreSQL
+	@$(BIN)/python tests/databases.py check sqlite postgresql
 
-clean: ## Remove the virtual environment and caches; instance/ (your data) stays
-	rm -rf .venv .mypy_cache .ruff_cache .coverage htmlcov
+lock: ## take the newest versions that pyproject.toml allows into both locks
+	@.ci/venv
+	@.ci/lock
 
-.venv/.python-ready:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "SoConnective needs Python 3.11 or newer: apt-get install python3"; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
-	@$(PYTHON) -m venv .venv
+clean: ## remove what the tools made (.venv too); instance/ with your data stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov build dist *.egg-info
+	find soconnective tests migrations -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The two stamps: made again when a lock or pyproject.toml has changed.
+.venv/.runtime: requirements.lock pyproject.toml
+	@.ci/venv requirements.lock
 	@touch $@
 
-.venv/.run-ready: requirements.lock pyproject.toml | .venv/.python-ready
-	@echo "Installing what SoConnective needs (once) ..."
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
-
-.venv/.test-ready: requirements-test.lock .venv/.run-ready
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-test.lock
-	@touch $@
-
-.PHONY: help run test lint check-migrations format lock clean
+.venv/.test: requirements-test.lock pyproject.toml
+	@.ci/venv requirements-test.lock
+	@touch .venv/.runtime $@

@@ -13,6 +13,7 @@ from soconnective import create_app
 from soconnective.core.db import db
 from tests.databases import SECRET_KEY, NoServer, PostgresDatabases, Run, SqliteDatabases, join
 
+pytest_plugins = ["tests.workspaces"]
 _run = pytest.StashKey[Run]()
 
 
@@ -63,7 +64,15 @@ def database_url(databases: SqliteDatabases | PostgresDatabases) -> Iterator[str
 @pytest.fixture
 def app(database_url: str) -> Iterator[Flask]:
     """The app on this test's database; no context is pushed, as requests would share its `g`."""
-    app = create_app({"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "TESTING": True})
+    app = create_app(
+        {
+            "DATABASE_URL": database_url,
+            "SECRET_KEY": SECRET_KEY,
+            "TESTING": True,
+            "WTF_CSRF_ENABLED": False,
+            "PROPAGATE_EXCEPTIONS": True,
+        }
+    )
     yield app
     with app.app_context():
         db.session.remove()

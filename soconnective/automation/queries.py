@@ -62,8 +62,9 @@ def listed() -> list[Listed]:
     ).all()
     ids = [row[0].id for row in rows]
     since = clock.now() - timedelta(days=30)
-    counts = dict(
-        db.session.execute(
+    counts = {
+        row[0]: row[1]
+        for row in db.session.execute(
             select(AutomationRun.automation_id, func.count())
             .where(
                 AutomationRun.automation_id.in_(ids),
@@ -72,9 +73,7 @@ def listed() -> list[Listed]:
             )
             .group_by(AutomationRun.automation_id)
         )
-        .tuples()
-        .all()
-    )
+    }
     last_ids = (
         select(func.max(AutomationRun.id))
         .where(AutomationRun.automation_id.in_(ids), AutomationRun.outcome != "not_matched")
@@ -156,7 +155,7 @@ def statistics(automation_id: int) -> dict[str, int]:
         .where(AutomationRun.automation_id == automation_id, AutomationRun.started_at >= since)
         .group_by(AutomationRun.outcome)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def version_of(run: AutomationRun) -> AutomationVersion | None:

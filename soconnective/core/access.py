@@ -7,13 +7,12 @@ nothing fails a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
-from collections.abc import Iterator
 
 from flask import abort, current_app, g
 

@@ -129,7 +129,7 @@ class Person:
 class People:
     """Set by accounts: everybody of the current workspace by id, loaded once a request."""
 
-    load: Callable[[], dict[int, Person]] = field(default=lambda: {})
+    load: Callable[[], dict[int, Person]] = field(default=dict)
 
 
 class Registry:

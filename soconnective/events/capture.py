@@ -30,8 +30,9 @@ Notes = dict[tuple[str, int], Note]
 
 
 @event.listens_for(Session, "after_flush")
-def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
+def _on_after_flush(session: OrmSession, context: UOWTransaction) -> None:
     notes: Notes = {}
+    deleted = _deleted(context)
     for row in session.new:
         if (watch := watches.get(type(row))) is not None:
             values = {
@@ -41,12 +42,14 @@ def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
         elif (part := parts.get(type(row))) is not None:
             _note_part(notes, *part, before=None, after=row)
     for row in session.dirty:
+        if row in deleted:
+            continue
         if (watch := watches.get(type(row))) is not None:
             if changed := _changed(row, watch):
                 _note(notes, watch, row, "updated", changed)
         elif (part := parts.get(type(row))) is not None and session.is_modified(row):
             _note_part(notes, *part, before=Before(row), after=row)
-    for row in session.deleted:
+    for row in deleted:
         if (watch := watches.get(type(row))) is not None:
             before = Before(row)
             values = {
@@ -59,6 +62,15 @@ def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
         pending_of(session).notes.extend(notes.values())
         for note in notes.values():
             _say(note)
+
+
+def _deleted(context: UOWTransaction) -> dict[Any, None]:
+    """What this flush deletes, orphans of a collection included (`session.deleted` lacks those)."""
+    return {
+        state.obj(): None
+        for state, (is_delete, only_listed) in context.states.items()
+        if is_delete and not only_listed
+    }
 
 
 def _changed(row: Any, watch: Watch) -> dict[str, tuple[Any, Any]]:
