@@ -29,7 +29,7 @@ format: .venv/.test ## bring the code into the one format
 	@$(BIN)/ruff format .
 
 check-migrations: .venv/.test ## the models equal the migrations, on SQLite and on PostgreSQL
-	@$(BIN)/python tests/databases.py check sqlite postgresql
+	@$(BIN)/python -m tests.databases check sqlite postgresql
 
 lock: ## take the newest versions that pyproject.toml allows into both locks
 	@.ci/venv
