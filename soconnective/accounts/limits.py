@@ -60,9 +60,9 @@ class TableStorage(Storage):
     def get(self, key: str) -> int:
         with db.engine.begin() as connection:
             row = connection.execute(
-                select(_table.c.count, _table.c.expires_at).where(_table.c.key == key)
+                select(_table.c.count.label("tries"), _table.c.expires_at).where(_table.c.key == key)
             ).first()
-        return int(row.count) if row is not None and row.expires_at > time.time() else 0
+        return int(row.tries) if row is not None and row.expires_at > time.time() else 0
 
     def get_expiry(self, key: str) -> float:
         with db.engine.begin() as connection:
@@ -96,4 +96,4 @@ def may_try(account: str, network: str) -> bool:
         (PER_ACCOUNT, ("sign-in", name)),
         (PER_ACCOUNT_AND_NETWORK, ("sign-in", name, network)),
     ]
-    return all([_limiter.hit(item, *keys) for item, keys in limits])
+    return all(_limiter.hit(item, *keys) for item, keys in limits)

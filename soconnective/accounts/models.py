@@ -52,7 +52,7 @@ class User(Identified, Timestamped, UserMixin, Base):
     memberships: Mapped[list[Membership]] = relationship(back_populates="user")
 
     @property
-    def roles(self) -> list[Any]:
+    def roles(self) -> list[Any]:  # type: ignore[override]
         """Flask-Security's own roles are not used: a role belongs to a membership."""
         return []
 

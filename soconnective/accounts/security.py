@@ -89,7 +89,7 @@ def init_app(app: Flask) -> None:
     }
     for name, value in defaults.items():
         app.config.setdefault(name, value)
-    datastore = SQLAlchemyUserDatastore(db, User, None)
+    datastore = SQLAlchemyUserDatastore(db, User, None)  # type: ignore[arg-type]
     Security(app, datastore, login_form=SignInForm)
     app.before_request(_limit_sign_in)
     app.extensions["soconnective.sign_in"] = _to_sign_in

@@ -119,7 +119,7 @@ class Piece:
     writes: ClassVar[Sequence[str]] = ()
 
     def __init__(self, settings: Any = None) -> None:
-        self.settings = self.Settings() if settings is None else settings
+        self.settings: Any = self.Settings() if settings is None else settings
 
     @classmethod
     def load(cls, stored: Mapping[str, Any]) -> Piece:
@@ -128,7 +128,7 @@ class Piece:
 
     def stored(self) -> dict[str, Any]:
         """The settings as JSON to store."""
-        return self.settings.model_dump(mode="json")
+        return dict(self.settings.model_dump(mode="json"))
 
     def describe(self) -> str:
         """This piece in the rule's sentence, lower case, without a full stop: "create task “Call”"."""

@@ -171,7 +171,7 @@ class Builder:
         if not valid:
             self.form.status = 422
             return None
-        return Definition(self.form.name.data or "", trigger, tuple(steps), self.form.on_failure.data)  # type: ignore[arg-type]
+        return Definition(self.form.name.data or "", trigger, tuple(steps), self.form.on_failure.data)
 
     def _piece(self, cls: Any, form: Any) -> Any:
         """A checked piece from its form; errors go beside its fields."""

@@ -120,7 +120,7 @@ def problems(text: str, record_type: str | None) -> list[str]:
             if any(not isinstance(segment, str) for segment in variable.segments):
                 wrong.append("Merge fields are written plainly, like {{ deal.title }}.")
                 continue
-            name = ".".join(variable.segments)
+            name = ".".join(map(str, variable.segments))
             if name not in allowed:
                 wrong.append(f"There is no field “{name[:80]}” here.")
     return list(dict.fromkeys(wrong))

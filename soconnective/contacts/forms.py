@@ -39,8 +39,7 @@ class Rows(FieldList):  # type: ignore[misc]
     """Rows by small plain indexes only: a crafted index is ignored, too many rows are an error."""
 
     def _extract_indices(self, prefix: str, formdata: Any) -> Any:
-        for index in super_indices(prefix, formdata):
-            yield index
+        yield from super_indices(prefix, formdata)
 
 
 def super_indices(prefix: str, formdata: Any) -> list[int]:

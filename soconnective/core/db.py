@@ -32,7 +32,7 @@ class Session(FlaskSession):
         self, mapper: Any = None, clause: Any = None, bind: Any = None, **kwargs: Any
     ) -> Engine | Connection:
         if bind is not None:
-            return bind
+            return bind  # type: ignore[no-any-return]
         if self.bind is not None:
             return self.bind
         return self._db.engine

@@ -88,6 +88,8 @@ class AmountField(DecimalField):  # type: ignore[misc]
     def __init__(self, label: str, **kwargs: Any) -> None:
         super().__init__(label, places=2, validators=[Optional()], **kwargs)
 
+    data: Decimal | None
+
     def process_formdata(self, valuelist: list[str]) -> None:
         super().process_formdata(
             [

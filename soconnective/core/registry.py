@@ -183,7 +183,7 @@ class Holding:
     name: str
     label: str
     count: Callable[[int], int]
-    hand_over: Callable[[int, int | None], None]
+    hand_over: Callable[[int, int | None], Any]
 
 
 registry = Registry()

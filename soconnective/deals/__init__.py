@@ -119,7 +119,7 @@ def _deals_of_company(company: Company) -> dict[str, Any]:
     return _panel(Deal.company_id == company.id, {"company_id": company.id})
 
 
-def _panel(condition: Any, args: dict[str, int]) -> dict[str, Any]:
+def _panel(condition: Any, args: dict[str, Any]) -> dict[str, Any]:
     rows = db.session.scalars(
         select(Deal).where(condition).options(selectinload(Deal.stage)).order_by(Deal.id.desc()).limit(20)
     ).all()

@@ -98,7 +98,7 @@ def _fill(
 def _rules(pipeline: Pipeline) -> None:
     won = next(stage for stage in pipeline.stages if stage.kind == "won")
     proposal = next(stage for stage in pipeline.stages if stage.name == "Proposal")
-    rules = [
+    rules: list[Any] = [
         (
             "Won kickoff",
             "deal.won",
@@ -167,7 +167,8 @@ def _companies(chance: random.Random, team: list[Actor], number: int) -> list[An
 
 
 def _contacts(chance: random.Random, team: list[Actor], firms: list[Any], number: int) -> list[Contact]:
-    people, used = [], set()
+    people: list[Contact] = []
+    used: set[tuple[str, str]] = set()
     while len(people) < number:
         first, last = chance.choice(FIRST), chance.choice(LAST)
         if (first, last) in used:
@@ -226,12 +227,12 @@ def _deals(
             steps = chance.choice((0, 1, 1, 2, 2, 3, 3, 4, 5))
             for stage_id, kind in _walk(path, steps, chance):
                 with write_transaction():
-                    found = db.session.get(Deal, deal_id)
+                    found = db.session.get_one(Deal, deal_id)
                     move_deal(
                         found,
-                        db.session.get(Stage, stage_id),
+                        db.session.get_one(Stage, stage_id),
                         "Chose somebody else" if kind == "lost" else None,
-                    )  # type: ignore[arg-type]
+                    )
             if chance.random() < 0.5:
                 with write_transaction():
                     write_note(chance.choice(NOTES), deal_id=deal_id, contact_id=contact_id)

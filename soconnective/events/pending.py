@@ -57,7 +57,7 @@ def pending_of(session: OrmSession) -> Pending:
     found = session.info.get(_KEY)
     if found is None:
         found = session.info[_KEY] = Pending()
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def take(session: OrmSession) -> list[Note]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Flask, flash, g, redirect, render_template, url_for
+from flask import Blueprint, Flask, abort, flash, g, redirect, render_template, url_for
 
 from soconnective.accounts import queries
 from soconnective.accounts.forms import WorkspaceFields
@@ -41,7 +41,7 @@ def index() -> Any:
 @bp.route("/workspace", methods=["GET", "POST"])
 @may("workspace.edit")
 def workspace() -> Any:
-    tenant = queries.get_tenant(current_tenant_id())
+    tenant = queries.get_tenant(current_tenant_id()) or abort(404)
     form = WorkspaceFields(obj=tenant)
     if form.saved(lambda: update_tenant(tenant, **form.values())):
         flash("Saved.", "success")

@@ -92,7 +92,7 @@ def _for_record(record_type: str, record_id: int) -> dict[str, Any] | None:
     return {f"{record_type}_id": record_id} if record_type in ("deal", "contact") else None
 
 
-def _panel(condition: Any, **links: int) -> dict[str, Any]:
+def _panel(condition: Any, **links: Any) -> dict[str, Any]:
     return {
         "tasks": queries.open_first(condition),
         "new_url": url_for("tasks.new", **links),

@@ -40,8 +40,8 @@ class Names:
                 kind = _RECORDS.get(name) or (name if name in name_readers else None)
                 if kind:
                     for value in both:
-                        ids = value if isinstance(value, list) else [value]
-                        wanted.setdefault(kind, set()).update(i for i in ids if isinstance(i, int))
+                        members = value if isinstance(value, list) else [value]
+                        wanted.setdefault(kind, set()).update(i for i in members if isinstance(i, int))
         self.found: dict[str, dict[int, str]] = {}
         for kind, ids in wanted.items():
             reader = name_readers.get(kind)
