@@ -1,0 +1,155 @@
+"""Every route, generated from the app's own map: what each role gets, and what another tenant's id answers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from soconnective.appointments.operations import schedule_appointment
+from soconnective.automation.models import AutomationRun
+from soconnective.contacts.operations import create_company
+from soconnective.core import clock
+from soconnective.core.access import PERMISSIONS, ROLES
+from soconnective.core.db import db, write_transaction
+from soconnective.core.tenancy import acting_in
+from soconnective.events import EventRow
+from soconnective.tasks.operations import create_task
+from soconnective.timeline.operations import write_note
+from tests.factories.records import make_contact, make_deal, make_rule, move
+
+LIBRARY = {"security", "static"}
+OPEN = {"dashboard.root", "dashboard.healthz", "dashboard.readyz", "accounts.setup", "accounts.accept_invitation",
+        "accounts.switch_workspace"}  # fmt: skip
+
+
+def fill(app: Flask, team: Any) -> dict[str, int]:
+    """One record of each kind in the team's workspace; the ids by the name of the URL's argument."""
+    with app.app_context(), acting_in(team.id):
+        rule = make_rule()
+        contact = make_contact("Kanarek", "Ruiz", "kanarek@x.example")
+        deal = make_deal(team.stages["Lead"], "Kanarek deal", contact_ids=[contact.id])
+        move(deal, team.stages["Won"])
+        with write_transaction():
+            company = create_company("Kanarek Ltd")
+            task = create_task("Kanarek task", deal_id=deal.id)
+            appointment = schedule_appointment("Kanarek call", clock.now(), clock.now().replace(year=2199))
+            note = write_note("Kanarek note", deal_id=deal.id)
+        ids = {
+            "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
+            "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "record_id": deal.id,
+            "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
+            "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
+        }  # fmt: skip
+        db.session.rollback()
+    return ids
+
+
+def own_rules(app: Flask) -> list[Any]:
+    rules = [r for r in app.url_map.iter_rules() if r.endpoint.split(".")[0] not in LIBRARY]
+    assert len(rules) > 60
+    return rules
+
+
+def url_of(app: Flask, rule: Any, ids: dict[str, int]) -> str | None:
+    values: dict[str, Any] = {}
+    for name in rule.arguments:
+        if name in ids:
+            values[name] = ids[name]
+        elif name in ("what", "way", "record_type"):
+            values[name] = next(iter(rule._converters[name].regex.strip("(?:)").split("|")))
+        else:
+            return None
+    with app.test_request_context():
+        return str(rule.build(values)[1])
+
+
+def test_every_view_says_who_may_call_it(app: Flask) -> None:
+    for rule in own_rules(app):
+        view = app.view_functions[rule.endpoint]
+        assert hasattr(view, "permission"), rule.endpoint
+        assert view.permission in PERMISSIONS or (view.permission is None and rule.endpoint in OPEN), (
+            rule.endpoint
+        )
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_gets_what_the_table_says(app: Flask, team: Any, sign_in: Any, role: str) -> None:
+    ids, client, seen = fill(app, team), sign_in(getattr(team, role)), 0
+    for rule in own_rules(app):
+        permission = app.view_functions[rule.endpoint].permission
+        url = url_of(app, rule, ids)
+        if permission is None or url is None or "GET" not in rule.methods:
+            continue
+        answer = client.get(url)
+        allowed = role in PERMISSIONS[permission][0]
+        assert answer.status_code == (200 if allowed else 403), (rule.endpoint, url, answer.status_code)
+        seen += 1
+    assert seen > 40
+
+
+def test_nobody_signed_in_is_sent_to_sign_in(app: Flask, team: Any, client: Any) -> None:
+    ids = fill(app, team)
+    for rule in own_rules(app):
+        url = url_of(app, rule, ids)
+        if app.view_functions[rule.endpoint].permission is None or url is None:
+            continue
+        for method in rule.methods & {"GET", "POST"}:
+            answer = client.open(url, method=method)
+            assert answer.status_code == 302 and "/login" in answer.headers["Location"], (method, url)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r'nonce="[^"]*"', "", text)
+
+
+def test_another_tenants_id_is_like_a_missing_one(app: Flask, team: Any, rivals: Any, sign_in: Any) -> None:
+    fill(app, team)
+    with app.app_context(), acting_in(rivals.id):
+        for _ in range(3):  # so that their ids are not ours by chance
+            make_contact("Pad", "Ding")
+    theirs = fill(app, rivals)
+    client, seen = sign_in(team.owner), 0
+    missing = dict.fromkeys(theirs, 2**40)
+    only_theirs = dict(theirs)
+    for rule in own_rules(app):
+        if app.view_functions[rule.endpoint].permission is None or not rule.arguments & set(theirs):
+            continue
+        url, other = url_of(app, rule, only_theirs), url_of(app, rule, missing)
+        if url is None or other is None:
+            continue
+        for method in rule.methods & {"GET", "POST"}:
+            mine = client.open(url, method=method)
+            none = client.open(other, method=method)
+            assert none.status_code == 404, (method, other)
+            assert (mine.status_code, _bare(mine.text)) == (404, _bare(none.text)), (method, url)
+            seen += 1
+    assert seen > 40
+
+
+def test_a_canary_never_shows_in_another_workspace(app: Flask, team: Any, rivals: Any, sign_in: Any) -> None:
+    fill(app, rivals)
+    client = sign_in(team.owner)
+    for rule in own_rules(app):
+        if (
+            rule.arguments
+            or "GET" not in rule.methods
+            or app.view_functions[rule.endpoint].permission is None
+        ):
+            continue
+        assert "Kanarek" not in client.get(str(rule)).text, str(rule)
+    assert "Kanarek" not in client.get("/dashboard/search?q=kanarek").text
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "²", "9" * 400, "-1", "1;drop", "%00", "ÿ" * 50, "{{7*7}}", "'\"<b>"]
+)
+def test_what_a_url_can_say_never_breaks_a_list(owner: Any, app: Flask, text: str) -> None:
+    names = ("q", "sort", "after", "before", "owner_id", "stage_id", "pipeline_id", "company_id", "status", "view",
+             "mine", "outcome", "automation_id", "record_id", "record_type", "priority", "contact_id")  # fmt: skip
+    for area in ("contacts", "companies", "deals", "tasks", "appointments", "automations/runs"):
+        for name in names:
+            answer = owner.get(f"/dashboard/{area}", query_string={name: text})
+            assert answer.status_code in (200, 400), (area, name, answer.status_code)
