@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from soconnective.contacts.operations import Identity, update_contact
 from soconnective.core.db import db, write_transaction
-from soconnective.deals.models import Stage
-from soconnective.deals.operations import delete_deal, move_deal, set_deal_contacts, update_deal
+from soconnective.deals.models import Deal, Stage
+from soconnective.deals.operations import create_deal, delete_deal, move_deal, set_deal_contacts, update_deal
 from soconnective.deals.pipeline_operations import create_pipeline
 from soconnective.events import EventRow, namespace
 from tests.factories.records import make_contact, make_deal, move
@@ -87,8 +87,6 @@ def test_there_and_back_is_nothing(inside: Any) -> None:
 
 def test_created_and_deleted_is_nothing(inside: Any) -> None:
     with write_transaction():
-        from soconnective.deals.operations import create_deal
-
         delete_deal(create_deal("Gone", inside.stages["Lead"]))
     assert names() == []
 
@@ -162,8 +160,6 @@ def test_a_receiver_that_fails_never_reaches_the_write(inside: Any) -> None:
 
 
 def test_an_sql_expression_on_a_watched_field_is_refused(inside: Any) -> None:
-    from soconnective.deals.models import Deal
-
     deal = make_deal(inside.stages["Lead"])
     with pytest.raises(TypeError, match="SQL expression"):
         deal.title = Deal.title + "x"
