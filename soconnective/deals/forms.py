@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import g
+from flask import g, request
 from wtforms import IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange
 
@@ -43,7 +43,7 @@ class DealForm(RecordForm):
         super().__init__(*args, obj=obj, **kwargs)
         self.currency.choices = [SelectChoice(code, f"{code} · {name}") for code, name in currencies()]
         self.stage_id.offer(stage_choices())
-        if self.stage_id.data is None and self.stage_id.choices and not self.is_submitted():
+        if self.stage_id.data is None and self.stage_id.choices and "stage_id" not in request.form:
             self.stage_id.data = int(self.stage_id.choices[0].value)
         self.owner_id.offer_people(obj.owner_id if obj else None)
         self.company_id.offer(company_choices(self.company_id.data))

@@ -1,0 +1,130 @@
+"""Signing in and out, where it leads, what ends a session."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from soconnective.accounts import operations, queries
+from soconnective.core.db import write_transaction
+from soconnective.core.tenancy import acting_in
+from tests.workspaces import PASSWORD
+
+
+def try_to(app: Flask, email: str, password: str, **more: str) -> Any:
+    return app.test_client().post("/login", data={"email": email, "password": password, **more})
+
+
+def test_the_right_password_leads_in(team: Any, owner: Any) -> None:
+    answer = owner.get("/dashboard")
+    assert answer.status_code == 200 and "Acme" in answer.text
+
+
+def test_wrong_and_unknown_get_the_same_answer(app: Flask, team: Any) -> None:
+    wrong = try_to(app, team.owner.email, "wrong password")
+    unknown = try_to(app, "stranger@x.example", "wrong password")
+    assert wrong.status_code == unknown.status_code == 200
+    assert "do not belong together" in wrong.text
+
+    def bare(text: str, email: str) -> str:
+        return re.sub(r'nonce="[^"]*"|name="csrf_token" value="[^"]*"', "", text).replace(email, "")
+
+    assert bare(wrong.text, team.owner.email) == bare(unknown.text, "stranger@x.example")
+
+
+def test_too_many_tries_are_429_and_another_person_still_gets_in(app: Flask, team: Any) -> None:
+    codes = [try_to(app, team.owner.email, "wrong").status_code for _ in range(12)]
+    assert codes[:10] == [200] * 10 and codes[10:] == [429] * 2
+    assert try_to(app, team.owner.email, PASSWORD).status_code == 429
+    assert try_to(app, team.member.email, PASSWORD).status_code == 302
+
+
+TARGETS = [
+    "//evil.example", "///evil.example", "https://evil.example", "http:evil.example", "/\\evil.example", "\\\\evil.example",
+    "/\t/evil.example", "////evil", " //evil", "javascript:alert(1)", "https:evil", "//evil@127.0.0.1", "/%09/evil",
+    "http://localhost.evil.example/", "\x00//evil", "https://localhost@evil.example", "//localhost:80@evil", "data:text/html,x",
+    "/dashboard/../..//evil", "?next=//evil",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_signing_in_never_leads_elsewhere(app: Flask, team: Any, target: str) -> None:
+    answer = app.test_client().post(
+        "/login",
+        query_string={"next": target},
+        data={"email": team.owner.email, "password": PASSWORD, "next": target},
+    )
+    location = answer.headers.get("Location", "/")
+    assert (
+        location.startswith("/")
+        and not location.startswith("//")
+        and "\\" not in location
+        and "\t" not in location
+    )
+
+
+def test_a_wanted_page_is_reached_after_signing_in(app: Flask, team: Any) -> None:
+    client = app.test_client()
+    sent = client.get("/dashboard/deals?status=won")
+    assert sent.headers["Location"].startswith("/login?next=")
+    answer = client.post(sent.headers["Location"], data={"email": team.owner.email, "password": PASSWORD})
+    assert answer.headers["Location"] == "/dashboard/deals?status=won"
+
+
+def test_signing_out_needs_a_post_and_ends_it(owner: Any) -> None:
+    assert owner.get("/logout").status_code == 405
+    assert owner.post("/logout").status_code == 302
+    assert owner.get("/dashboard").status_code == 302
+
+
+def test_a_changed_password_ends_other_sessions(app: Flask, team: Any, sign_in: Any) -> None:
+    client = sign_in(team.member)
+    with app.app_context(), write_transaction():
+        operations.set_password(queries.get_user_by_email(team.member.email), "another good one")
+    assert client.get("/dashboard").status_code == 302
+
+
+@pytest.mark.parametrize("status", ["disabled", "removed"])
+def test_a_member_who_is_gone_is_out_with_the_next_request(
+    app: Flask, team: Any, sign_in: Any, status: str
+) -> None:
+    client = sign_in(team.member)
+    assert client.get("/dashboard").status_code == 200
+    with app.app_context(), acting_in(team.id), write_transaction():
+        operations.set_member_status(queries.membership_in(team.id, team.member.id), status, "owner")
+    assert client.get("/dashboard").status_code != 200
+
+
+def test_a_form_posted_after_a_switch_writes_nothing(
+    app: Flask, team: Any, rivals: Any, sign_in: Any
+) -> None:
+    with app.app_context(), acting_in(rivals.id), write_transaction():
+        operations.add_member(rivals.id, queries.get_user_by_email(team.owner.email), "owner")
+    client = sign_in(team.owner)
+    client.post("/dashboard/workspaces/switch", data={"tenant_id": team.id})
+    page = client.get("/dashboard/companies/new").text
+    token = re.search(r'name="workspace" value="([^"]+)"', page)[1]  # type: ignore[index]
+    client.post("/dashboard/workspaces/switch", data={"tenant_id": rivals.id})
+    answer = client.post("/dashboard/companies/new", data={"name": "Half typed", "workspace": token})
+    assert answer.status_code == 409 and "Half typed" in answer.text and "Switch back to Acme" in answer.text
+    assert "Half typed" not in client.get("/dashboard/companies").text
+
+
+def test_headers_and_cookies(app: Flask, team: Any) -> None:
+    answer = try_to(app, team.owner.email, PASSWORD)
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_change_without_the_token_is_refused(app: Flask, team: Any, owner: Any) -> None:
+    app.config["WTF_CSRF_ENABLED"] = True
+    answer = owner.post("/dashboard/companies/new", data={"name": "No token"})
+    assert answer.status_code == 400
+    app.config["WTF_CSRF_ENABLED"] = False
+    assert "No token" not in owner.get("/dashboard/companies").text
