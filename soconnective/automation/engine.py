@@ -12,18 +12,18 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
 
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation import trace
 from soconnective.automation.candidates import Rule, candidates
-from soconnective.automation.contracts import Action, RunContext
+from soconnective.automation.contracts import Action, ActionFailed, BrokenPiece, RunContext
+from soconnective.automation.merge import MergeError
 from soconnective.automation.registry import is_trigger
 from soconnective.automation.trace import Run, in_words
 from soconnective.core.access import Actor, acting_as
 from soconnective.core.db import require_alive
-from soconnective.core.errors import TransactionLost
+from soconnective.core.errors import Refused, TransactionLost
 from soconnective.events import DomainEvent, fold, store, take
 
 log = logging.getLogger(__name__)
@@ -213,5 +213,8 @@ def _record(session: OrmSession, event: DomainEvent, runs: list[Run]) -> None:
     trace.record(session, runs)
 
 
-def _log(error: BaseException, rule: Any) -> None:
-    log.warning("rule %s failed: %s", rule.id, in_words(error), exc_info=not hasattr(error, "message"))
+def _log(error: BaseException, rule: Rule) -> None:
+    """One line for what speaks to people, the traceback for the rest; no control character gets through."""
+    words = trace.clean(in_words(error)).encode("unicode_escape").decode()
+    is_expected = isinstance(error, ActionFailed | BrokenPiece | MergeError | Refused)
+    log.warning("rule %s failed: %s", rule.id, words, exc_info=None if is_expected else error)

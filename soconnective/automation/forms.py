@@ -19,7 +19,7 @@ from soconnective.automation.definition import Definition, sentence
 from soconnective.automation.merge import merge_fields
 from soconnective.automation.models import ON_FAILURE
 from soconnective.automation.registry import action_types, trigger_types
-from soconnective.core.forms import RecordForm, refuse_nul
+from soconnective.core.forms import RecordForm, nothing_missing, refuse_nul
 
 MAX_STEPS = 20
 Row = tuple[str, MultiDict[str, str]]
@@ -180,7 +180,7 @@ class Builder:
         for field in form:
             if isinstance(field, StringField):
                 field.validators = [refuse_nul, *(v for v in field.validators if v is not refuse_nul)]
-        if not form.validate():
+        if not form.validate() or not nothing_missing(form):
             return None
         try:
             return cls(cls.Settings.model_validate(form.data))

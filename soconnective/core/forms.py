@@ -19,7 +19,7 @@ from itsdangerous import BadSignature, Signer
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 from wtforms import Field, HiddenField, IntegerField, StringField, TextAreaField
-from wtforms.validators import Optional, ValidationError
+from wtforms.validators import InputRequired, Optional, ValidationError
 from wtforms.widgets import HiddenInput
 
 from soconnective.core import db as database
@@ -65,6 +65,22 @@ def refuse_nul(_form: Any, field: Field) -> None:
         raise ValidationError("This text contains characters that cannot be stored.")
 
 
+def nothing_missing(form: Any) -> bool:
+    """Refuse required texts that are empty once stripped (`InputRequired` looks at what was typed)."""
+    found = True
+    for field in form:
+        if (
+            isinstance(field, StringField)
+            and field.flags.required
+            and field.data is None
+            and not field.errors
+        ):
+            said = [v.message for v in field.validators if isinstance(v, InputRequired) and v.message]
+            field.errors = [*field.errors, said[0] if said else "This is needed."]
+            found = False
+    return found
+
+
 class RecordForm(FlaskForm):  # type: ignore[misc]
     """A form about one record: posts the version it was made from and the workspace it belongs to."""
 
@@ -102,7 +118,7 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
         for field in self:
             if isinstance(field, StringField | TextAreaField):
                 field.validators = [refuse_nul, *[v for v in field.validators if v is not refuse_nul]]
-        return bool(super().validate(extra_validators))
+        return bool(super().validate(extra_validators)) and nothing_missing(self)
 
     def saved(self, operation: Callable[[], Any]) -> bool:
         """On a valid post: run `operation`, commit, and say True. Otherwise say False; `status` tells why.
@@ -179,6 +195,7 @@ __all__ = [
     "check_version",
     "clean_text",
     "is_clash",
+    "nothing_missing",
     "refuse_nul",
     "workspace_of_token",
     "workspace_token",

@@ -22,6 +22,7 @@ from soconnective.automation.contracts import (
 )
 from soconnective.automation.registry import register_action, register_trigger
 from soconnective.core.fields import PersonField
+from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
 from soconnective.core.workspace import workspace_today
 from soconnective.tasks.operations import create_task
@@ -48,7 +49,9 @@ class CreateTaskSettings(Settings):
 
 class CreateTaskForm(Form):  # type: ignore[misc]
     title = StringField(
-        "Title", validators=[InputRequired("Give the task a title."), Length(max=TITLE_LENGTH)]
+        "Title",
+        filters=[clean_text],
+        validators=[InputRequired("Give the task a title."), Length(max=TITLE_LENGTH)],
     )
     due_in_days = IntegerField(
         "Due in days",

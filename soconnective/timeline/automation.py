@@ -17,6 +17,7 @@ from soconnective.automation.contracts import (
     StepResult,
 )
 from soconnective.automation.registry import register_action
+from soconnective.core.forms import clean_text
 from soconnective.timeline.operations import BODY_LENGTH, write_note
 
 TEMPLATE_LENGTH = 5000
@@ -30,7 +31,9 @@ class LogNoteSettings(Settings):
 
 class LogNoteForm(Form):  # type: ignore[misc]
     body = TextAreaField(
-        "Note", validators=[InputRequired("Write what the note says."), Length(max=TEMPLATE_LENGTH)]
+        "Note",
+        filters=[clean_text],
+        validators=[InputRequired("Write what the note says."), Length(max=TEMPLATE_LENGTH)],
     )
 
 
