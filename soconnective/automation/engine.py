@@ -22,7 +22,7 @@ from soconnective.automation.merge import MergeError
 from soconnective.automation.registry import is_trigger
 from soconnective.automation.trace import Run, in_words
 from soconnective.core.access import Actor, acting_as
-from soconnective.core.db import require_alive
+from soconnective.core.db import is_transaction_alive, require_alive
 from soconnective.core.errors import Refused, TransactionLost
 from soconnective.events import DomainEvent, fold, store, take
 
@@ -162,6 +162,7 @@ def _execute(session: OrmSession, event: DomainEvent, rule: Rule, run: Run) -> l
         except Exception as error:
             run.detail = f"while saving what the steps did: {in_words(error)}"
             raise
+        _require_no_hidden_error(session)
         made = [fact for fact, _wanted in fold(session, take(session), cause=event)]
     run.summarise()
     if keep and any(step["outcome"] == "failed" for step in run.steps):
@@ -189,6 +190,7 @@ def _attempt(session: OrmSession, context: RunContext, run: Run, index: int, act
         with session.begin_nested():
             result = action.run(context)
             session.flush()
+            _require_no_hidden_error(session)
     except TransactionLost:
         raise
     except Exception as error:
@@ -196,6 +198,13 @@ def _attempt(session: OrmSession, context: RunContext, run: Run, index: int, act
         require_alive(session)
     else:
         run.say_step(index, action, "succeeded", result)
+
+
+def _require_no_hidden_error(session: OrmSession) -> None:
+    """A step that swallowed a database error poisoned the transaction (PostgreSQL): said here, while the
+    savepoint can still be rolled back. Releasing it would fail and take the whole save along."""
+    if not is_transaction_alive(session):
+        raise ActionFailed("a step hid an error of the database, so nothing of this rule can be kept")
 
 
 def _record(session: OrmSession, event: DomainEvent, runs: list[Run]) -> None:

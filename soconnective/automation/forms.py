@@ -22,6 +22,7 @@ from soconnective.automation.registry import action_types, trigger_types
 from soconnective.core.forms import RecordForm, nothing_missing, refuse_nul
 
 MAX_STEPS = 20
+TOO_MANY = f"A rule has at most {MAX_STEPS} actions. Nothing was saved."
 Row = tuple[str, MultiDict[str, str]]
 
 
@@ -32,6 +33,13 @@ class RuleForm(RecordForm):
     on_failure = RadioField(
         "If a step fails", choices=[SelectChoice(k, v) for k, v in ON_FAILURE.items()], default="undo"
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        types = sorted(trigger_types().items(), key=lambda item: (item[1].group, item[1].label))
+        self.trigger.choices = [SelectChoice(name, cls.label, optgroup=cls.group) for name, cls in types]
+        if self.trigger.data not in trigger_types():  # else the browser would choose the first one unasked
+            self.trigger.choices.insert(0, SelectChoice("", "choose …", optgroup="Gone"))
 
 
 class StepRow:
@@ -67,10 +75,6 @@ class Builder:
     def __init__(self, definition: Definition | None = None, rule: Any = None) -> None:
         self.rule = rule
         self.form = RuleForm(obj=rule)
-        self.form.trigger.choices = [
-            SelectChoice(name, cls.label, optgroup=cls.group)
-            for name, cls in sorted(trigger_types().items(), key=lambda item: (item[1].group, item[1].label))
-        ]
         self.too_many = False
         if request.method == "POST":
             self._read_post()
@@ -89,6 +93,9 @@ class Builder:
         self.steps = [
             StepRow(i, step.type_id, None, step.stored()) for i, step in enumerate(definition.steps)
         ]
+        if definition.trigger.broken:
+            self.form.trigger.errors = [definition.trigger.broken]
+        self._mark(definition)
 
     def _read_post(self) -> None:
         self.trigger_form = self._trigger_form(request.form, {})
@@ -126,8 +133,14 @@ class Builder:
         """Do what a button asked for: add:<kind>, remove:N, up:N, down:N. False for anything else."""
         what, _, argument = op.partition(":")
         rows = self._posted_rows()
-        if what == "add" and argument in action_types() and len(rows) < MAX_STEPS:
-            self.steps.append(StepRow(len(self.steps), argument, None))
+        if what == "add" and argument in action_types():
+            if len(rows) >= MAX_STEPS:
+                self.form.form_problem = TOO_MANY
+                return False
+            row = StepRow(len(self.steps), argument, None)
+            for field in list(row.form)[:1]:
+                field.render_kw = {**(field.render_kw or {}), "autofocus": True}
+            self.steps.append(row)
             return True
         if (
             what in ("remove", "up", "down")
@@ -144,16 +157,18 @@ class Builder:
                     rows[index], rows[other] = rows[other], rows[index]
             self.steps = [StepRow(i, kind, data) for i, (kind, data) in enumerate(rows)]
             return True
-        return what in ("trigger", "sentence", "add")
+        return what in ("trigger", "sentence")
 
     def validate(self) -> Definition | None:
         """The definition, or None with errors beside the fields."""
         valid = self.form.validate()
         trigger = self._piece(trigger_types().get(self.form.trigger.data or ""), self.trigger_form)
+        if trigger is None and self.form.trigger.data not in trigger_types() and not self.form.trigger.errors:
+            self.form.trigger.errors = ["Choose when the rule looks."]
         valid = valid and trigger is not None
         steps = []
         if self.too_many:
-            self.form.form_problem = f"A rule has at most {MAX_STEPS} actions. Nothing was saved."
+            self.form.form_problem = TOO_MANY
             valid = False
         if not self.steps:
             self.form.form_problem = "A rule needs at least one action."
@@ -168,10 +183,23 @@ class Builder:
                 valid = False
             else:
                 steps.append(piece)
-        if not valid:
+        definition = (
+            Definition(self.form.name.data or "", trigger, tuple(steps), self.form.on_failure.data)
+            if valid
+            else None
+        )
+        if definition is None or self._mark(definition):
             self.form.status = 422
             return None
-        return Definition(self.form.name.data or "", trigger, tuple(steps), self.form.on_failure.data)
+        return definition
+
+    def _mark(self, definition: Definition) -> bool:
+        """Put everything that makes no sense here and now beside its field; whether there was anything."""
+        problems = definition.problems()
+        for path, name, message in problems:
+            where = "trigger" if path == "trigger" else f"steps-{path}"
+            self.refuse(f"{where}-{name}", message)
+        return bool(problems)
 
     def _piece(self, cls: Any, form: Any) -> Any:
         """A checked piece from its form; errors go beside its fields."""

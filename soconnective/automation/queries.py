@@ -92,6 +92,18 @@ def listed() -> list[Listed]:
     return found
 
 
+def deleted() -> list[Automation]:
+    """The rules deleted last, newest first: each can be taken back."""
+    return list(
+        db.session.scalars(
+            select(Automation)
+            .where(Automation.deleted_at.is_not(None))
+            .order_by(Automation.deleted_at.desc(), Automation.id.desc())
+            .limit(20)
+        )
+    )
+
+
 def recent_runs(limit: int = 10, automation_id: int | None = None) -> list[AutomationRun]:
     """The newest runs that did or tried something; `not_matched` ones are on the runs page."""
     statement = select(AutomationRun).where(AutomationRun.outcome != "not_matched")
@@ -214,7 +226,7 @@ def caused_by(run: AutomationRun) -> list[EventRow]:
 @dataclass
 class Why:
     name: str
-    automation_id: int
+    automation_id: int | None  # None: the engine itself, before it got to a rule
     looked: AutomationRun | None
     reason: str
 
@@ -222,23 +234,25 @@ class Why:
 def why(event: EventRow) -> list[Why]:
     """Every rule about this kind of record: what it said of the event, or why it did not look."""
     triggers = [name for name, cls in trigger_types().items() if cls.record_type == event.record_type]
-    rules = db.session.scalars(
-        select(Automation)
-        .where(Automation.trigger.in_(triggers))
-        .order_by(Automation.position, Automation.id)
-        .limit(200)
-    ).all()
     runs = {
         run.automation_id: run
         for run in db.session.scalars(select(AutomationRun).where(AutomationRun.event_id == event.id))
     }
-    found = []
+    looked = [rule_id for rule_id in runs if rule_id is not None]  # their trigger may be another one now
+    rules = db.session.scalars(
+        select(Automation)
+        .where(Automation.trigger.in_(triggers) | Automation.id.in_(looked))
+        .order_by(Automation.id.in_(looked).desc(), Automation.position, Automation.id)
+        .limit(200)
+    ).all()
+    found = [Why("the engine", None, runs[None], "")] if None in runs else []
     for rule in rules:
         run = runs.get(rule.id)
-        if run is None and rule.deleted_at is not None and rule.deleted_at < event.occurred_at:
-            continue
+        if run is None and rule.deleted_at is not None:
+            if rule.deleted_at < event.occurred_at or rule.trigger != event.name:
+                continue
         found.append(Why(rule.name, rule.id, run, "" if run else _why_not(rule, event)))
-    return sorted(found, key=lambda item: item.looked is None)
+    return found
 
 
 def _why_not(rule: Automation, event: EventRow) -> str:

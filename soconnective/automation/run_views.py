@@ -37,11 +37,12 @@ def runs() -> Any:
         statement = statement.where(AutomationRun.outcome == outcome)
     elif outcome != "all":
         statement = statement.where(AutomationRun.outcome != "not_matched")
-    record = _argument_id("record_id")
+    record, about = _argument_id("record_id"), None
     if request.args.get("record_type") in registry.record_types and record is not None:
         statement = statement.where(
             AutomationRun.record_type == request.args["record_type"], AutomationRun.record_id == record
         )
+        about = _about(request.args["record_type"], record)
     listing = Listing(statement, sorts={"id": AutomationRun.id}, default="-id", key=AutomationRun.id)
     rules = db.session.execute(
         select(Automation.id, Automation.name).order_by(Automation.name).limit(500)
@@ -53,7 +54,15 @@ def runs() -> Any:
         rules=[(row.id, row.name) for row in rules],
         outcomes=OUTCOMES,
         unseen=queries.unseen_failures(),
+        record=about,
     )
+
+
+def _about(record_type: str, record_id: int) -> str:
+    """The record that the list is narrowed to, in words; one that is gone by its kind alone."""
+    kind = registry.record_types[record_type]
+    record = kind.get(record_id)
+    return kind.title(record) if record is not None else f"a {kind.label.lower()} that is gone"
 
 
 @bp.post("/runs/seen")

@@ -21,9 +21,18 @@ bp = Blueprint("automations", __name__, url_prefix="/dashboard/automations")
 @bp.get("")
 @may("automations.view")
 def index() -> Any:
+    return _index(None)
+
+
+def _index(failed: RecordForm | None) -> str:
     runs = queries.recent_runs()
     return render_template(
-        "automations/index.html", rules=queries.listed(), runs=runs, names=queries.names_of(runs), failed=None
+        "automations/index.html",
+        rules=queries.listed(),
+        runs=runs,
+        names=queries.names_of(runs),
+        failed=failed,
+        deleted=queries.deleted(),
     )
 
 
@@ -64,6 +73,10 @@ def _save(builder: Builder, operation: Any) -> Any:
     if builder.form.saved(lambda: _checked(builder, definition, operation)):
         flash("The rule is saved.", "success")
         return redirect(url_for("automations.index"))
+    if builder.form.conflict is not None and builder.rule is not None:
+        yours, theirs = builder.sentence(), operations.definition_of(builder.rule).sentence()
+        if yours != theirs:
+            builder.form.conflict.append(("The rule", yours, theirs))
     return None
 
 
@@ -122,11 +135,7 @@ def change(automation_id: int, what: str) -> Any:
         return redirect(url_for("automations.index"))
     if form.conflict is not None:
         form.conflict = [("Rule", what, f"{rule.name}, {'on' if rule.is_active else 'off'}")]
-    runs = queries.recent_runs()
-    html = render_template(
-        "automations/index.html", rules=queries.listed(), runs=runs, names=queries.names_of(runs), failed=form
-    )
-    return html, form.status
+    return _index(form), form.status
 
 
 @bp.route("/<id:automation_id>/delete", methods=["GET", "POST"])
@@ -135,8 +144,7 @@ def delete(automation_id: int) -> Any:
     rule = queries.get_automation(automation_id)
     form = RecordForm(obj=rule)
     if form.saved(lambda: operations.delete_automation(rule)):
-        flash(f"{rule.name} was deleted. Its page still offers to take that back.", "success")
-        return redirect(url_for("automations.index"))
+        return redirect(url_for("automations.index", deleted=rule.id))
     return render_template("automations/delete.html", form=form, rule=rule), form.status
 
 

@@ -18,7 +18,7 @@ from flask_wtf import FlaskForm
 from itsdangerous import BadSignature, Signer
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
-from wtforms import Field, HiddenField, IntegerField, StringField, TextAreaField
+from wtforms import BooleanField, Field, HiddenField, IntegerField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Optional, ValidationError
 from wtforms.widgets import HiddenInput
 
@@ -175,6 +175,8 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
 
 def _shown(field: Field) -> str:
     """A field's value as a person reads it."""
+    if isinstance(field, BooleanField):
+        return "yes" if field.data else "no"
     choices = getattr(field, "iter_choices", None)
     if choices is not None:
         return ", ".join(str(choice[1]) for choice in field.iter_choices() if choice[2]) or "(none)"
