@@ -248,9 +248,9 @@ def why(event: EventRow) -> list[Why]:
     found = [Why("the engine", None, runs[None], "")] if None in runs else []
     for rule in rules:
         run = runs.get(rule.id)
-        if run is None and rule.deleted_at is not None:
-            if rule.deleted_at < event.occurred_at or rule.trigger != event.name:
-                continue
+        deleted_at = rule.deleted_at
+        if run is None and deleted_at and (rule.trigger != event.name or deleted_at < event.occurred_at):
+            continue
         found.append(Why(rule.name, rule.id, run, "" if run else _why_not(rule, event)))
     return found
 
