@@ -18,7 +18,7 @@ from soconnective.automation.models import Automation
 from soconnective.automation.registry import trigger_types
 from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
-from soconnective.events import DomainEvent, namespace, react_with
+from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
 __all__ = ["init_app", "listen", "run_views"]
 
@@ -28,7 +28,7 @@ def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) ->
     react()
 
 
-def _react(session: OrmSession, events: list[DomainEvent]) -> None:
+def _react(session: OrmSession, events: list[DomainEvent]) -> Reaction:
     config = current_app.config
     bounds = engine.Bounds(
         config["SOCONNECTIVE_RULE_DEPTH"],
@@ -36,7 +36,7 @@ def _react(session: OrmSession, events: list[DomainEvent]) -> None:
         config["SOCONNECTIVE_RULE_ACTIONS"],
         config["SOCONNECTIVE_RULE_SECONDS"],
     )
-    engine.react(session, events, bounds)
+    return engine.react(session, events, bounds)
 
 
 def init_app(app: Flask) -> None:

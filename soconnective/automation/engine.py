@@ -24,7 +24,7 @@ from soconnective.automation.trace import Run, in_words
 from soconnective.core.access import Actor, acting_as
 from soconnective.core.db import is_transaction_alive, require_alive
 from soconnective.core.errors import Refused, TransactionLost
-from soconnective.events import DomainEvent, fold, store, take
+from soconnective.events import DomainEvent, Reaction, fold, number, take
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,25 @@ class Chain:
         return None
 
 
-def react(session: OrmSession, events: Sequence[DomainEvent], bounds: Bounds) -> None:
-    """Run the rules for `events` (each the root of its chain) and for what the rules themselves cause."""
+def react(session: OrmSession, events: Sequence[DomainEvent], bounds: Bounds) -> Reaction:
+    """Run the rules for `events` (each the root of its chain) and for what the rules themselves cause.
+
+    Returns the events that the rules caused, numbered, and writes the runs once those are stored.
+    """
     rules = _find(session, events)
+    caused: list[DomainEvent] = []
+    runs: list[Run] = []
     for event in events:
         if rules.get(event.name):
-            _run_chain(session, event, rules, bounds)
+            try:
+                _run_chain(session, event, rules, Chain(bounds), caused, runs)
+            except TransactionLost:
+                raise
+            except Exception as error:  # the engine itself: no rule is to blame, and the save is not either
+                log.exception("the engine failed at event %s; the save goes on", event.id)
+                require_alive(session)
+                runs.append(Run(event, None, None, "failed", f"the engine itself failed: {in_words(error)}"))
+    return Reaction(caused, (lambda session: _record(session, runs)) if runs else None)
 
 
 def _find(session: OrmSession, events: Sequence[DomainEvent]) -> dict[str, list[Rule]]:
@@ -85,25 +98,29 @@ def _find(session: OrmSession, events: Sequence[DomainEvent]) -> dict[str, list[
         return {}
 
 
-def _run_chain(session: OrmSession, root: DomainEvent, rules: dict[str, list[Rule]], bounds: Bounds) -> None:
-    chain = Chain(bounds)
+def _run_chain(
+    session: OrmSession,
+    root: DomainEvent,
+    rules: dict[str, list[Rule]],
+    chain: Chain,
+    caused: list[DomainEvent],
+    runs: list[Run],
+) -> None:
+    """Breadth first: all rules of an event, then those of what they caused."""
     known = dict(rules)
     queue = deque([root])
     while queue:
         event = queue.popleft()
-        runs: list[Run] = []
-        caused: list[DomainEvent] = []
+        made: list[DomainEvent] = []
         for rule in known.get(event.name, ()):
-            run = _look(session, event, rule, chain, caused)
-            runs.append(run)
-        store(session, caused)
-        _record(session, event, runs)
-        fresh = [made for made in caused if is_trigger(made.name)]
-        unknown = [made for made in fresh if made.name not in known]
+            runs.append(_look(session, event, rule, chain, made))
+        caused.extend(made)
+        fresh = [fact for fact in made if is_trigger(fact.name)]
+        unknown = [fact for fact in fresh if fact.name not in known]
         if unknown:
-            known.update({made.name: [] for made in unknown})
+            known.update({fact.name: [] for fact in unknown})
             known.update(_find(session, unknown))
-        queue.extend(made for made in fresh if known.get(made.name))
+        queue.extend(fact for fact in fresh if known.get(fact.name))
 
 
 def _look(
@@ -124,7 +141,9 @@ def _look(
             chain.actions += len(rule.definition.steps)
             chain.ran.add((rule.id, event.record_type, event.record_id))
             with acting_as(Actor("automation", rule.id, rule.definition.name)):
-                caused.extend(_execute(session, event, rule, run))
+                made = _execute(session, event, rule, run)
+                number(session, made)
+                caused.extend(made)
     except TransactionLost:
         raise
     except Exception as error:
@@ -207,14 +226,14 @@ def _require_no_hidden_error(session: OrmSession) -> None:
         raise ActionFailed("a step hid an error of the database, so nothing of this rule can be kept")
 
 
-def _record(session: OrmSession, event: DomainEvent, runs: list[Run]) -> None:
+def _record(session: OrmSession, runs: list[Run]) -> None:
     """Write the runs; if a trace cannot be written, the runs without it, so that none is lost in silence."""
     try:
-        with session.begin_nested():
+        with session.connection().begin_nested():
             trace.record(session, runs)
         return
     except Exception:
-        log.exception("the traces of event %s could not be written", event.id)
+        log.exception("the traces of %s runs could not be written", len(runs))
         require_alive(session)
     for run in runs:
         run.checks, run.steps = [], []

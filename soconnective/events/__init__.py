@@ -11,7 +11,7 @@ from soconnective.events.catalogue import EventType, declare, event_types, names
 from soconnective.events.event import DomainEvent, EventLink, EventRow
 from soconnective.events.fold import fold
 from soconnective.events.pending import take
-from soconnective.events.store import react_with, store
+from soconnective.events.store import Reaction, number, react_with, store
 from soconnective.events.watch import Change, Part, Watch, watch, watched_models
 
 __all__ = [
@@ -21,12 +21,14 @@ __all__ = [
     "EventRow",
     "EventType",
     "Part",
+    "Reaction",
     "Watch",
     "declare",
     "event_types",
     "fold",
     "init_app",
     "namespace",
+    "number",
     "react_with",
     "store",
     "take",

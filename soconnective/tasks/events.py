@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
-
 from soconnective.contacts.models import Contact
 from soconnective.core.db import db, plain
 from soconnective.core.registry import people
@@ -78,16 +76,9 @@ def classify(change: Change) -> list[str]:
 
 
 def snapshot(task: Task) -> dict[str, Any]:
-    """The task's values, and the names of its links by one statement (none without links)."""
-    deal = contact = None
-    if task.deal_id is not None or task.contact_id is not None:
-        names = db.session.execute(
-            select(
-                select(Deal.title).where(Deal.id == task.deal_id).scalar_subquery().label("deal"),
-                select(Contact.name).where(Contact.id == task.contact_id).scalar_subquery().label("contact"),
-            )
-        ).one()
-        deal, contact = names.deal, names.contact
+    """The task's values and the names of its links: mostly in the session already, so mostly no statement."""
+    deal = db.session.get(Deal, task.deal_id) if task.deal_id is not None else None
+    contact = db.session.get(Contact, task.contact_id) if task.contact_id is not None else None
     assignee = people().get(task.assignee_id or 0)
     name = assignee.name if assignee else None
     return {
@@ -101,9 +92,9 @@ def snapshot(task: Task) -> dict[str, Any]:
         "assignee_id": task.assignee_id,
         "owner": name,
         "owner_id": task.assignee_id,
-        "deal": deal,
+        "deal": deal.title if deal else None,
         "deal_id": task.deal_id,
-        "contact": contact,
+        "contact": contact.name if contact else None,
         "contact_id": task.contact_id,
     }
 
