@@ -51,6 +51,12 @@ def date_text(value: date | datetime | str | None) -> str:
     return format_date(value, "EEE d MMM y", locale=LOCALE) if value else ""
 
 
+def short_date_text(value: date) -> str:
+    """A day for narrow places: the year only where it is another one."""
+    pattern = "EEE d MMM" if value.year == clock.today(zone()).year else "d MMM y"
+    return format_date(value, pattern, locale=LOCALE)
+
+
 def money(amount: Decimal | str | None, currency: str | None = None) -> str:
     if amount is None or amount == "":
         return ""
@@ -79,5 +85,11 @@ def currencies() -> tuple[tuple[str, str], ...]:
 
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
-        iso=iso, datetime_text=datetime_text, time_text=time_text, date_text=date_text, money=money, zip=zip
+        iso=iso,
+        datetime_text=datetime_text,
+        time_text=time_text,
+        date_text=date_text,
+        short_date_text=short_date_text,
+        money=money,
+        zip=zip,
     )

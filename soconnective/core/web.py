@@ -106,7 +106,7 @@ def _begin() -> None:
     tenancy.enter_tenant(None)
     access.enter_actor(access.SYSTEM)
     workspace.enter_workspace(None)
-    db.begin_request(safe=request.method in SAFE or request.endpoint in _READ_FIRST)
+    db.begin_request(safe=_only_reads())
     base = urlsplit(str(request_config("SOCONNECTIVE_BASE_URL")))
     if (
         base.netloc
@@ -118,6 +118,13 @@ def _begin() -> None:
         abort(400)
     if request.method not in SAFE and current_app.config.get("WTF_CSRF_ENABLED", True):
         csrf.protect()
+
+
+def _only_reads() -> bool:
+    """Safe methods, sign-in, and the buttons that only draw a form again (`op`) need no write lock."""
+    if request.method in SAFE or request.endpoint in _READ_FIRST:
+        return True
+    return request.form.get("op", "save") not in ("", "save")
 
 
 # Sign-in verifies a password for a tenth of a second: it must not hold SQLite's write lock meanwhile.

@@ -70,9 +70,15 @@ document.addEventListener("click", (event) => {
   if (!chip) return;
   const field = document.getElementById(chip.dataset.into);
   const text = chip.dataset.insert;
-  field.setRangeText(text, field.selectionStart ?? field.value.length, field.selectionEnd ?? field.value.length, "end");
+  const wasUsed = field.dataset.touched === "yes";
+  const [from, to] = wasUsed ? [field.selectionStart, field.selectionEnd] : [field.value.length, field.value.length];
+  field.setRangeText(text, from, to, "end");
   field.focus();
   field.dispatchEvent(new Event("change", { bubbles: true }));
+});
+
+document.addEventListener("focusin", (event) => {
+  if (event.target.matches("input, textarea")) event.target.dataset.touched = "yes";
 });
 
 // Toasts can be put away.

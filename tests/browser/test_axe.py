@@ -1,0 +1,59 @@
+"""axe-core finds nothing on any page: desktop in light, phone in dark, nothing wider than the screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.browser.conftest import sign_in
+from tests.test_routes import fill, own_rules, url_of
+from tests.workspaces import Team
+
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
+RUN = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations.map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 160)).slice(0, 3).join(' | '))"
+
+
+def addresses(app: Flask, team: Team) -> list[str]:
+    ids = fill(app, team)
+    found = ["/login"]
+    for rule in own_rules(app):
+        url = url_of(app, rule, ids)
+        view = app.view_functions[rule.endpoint]
+        if url and "GET" in rule.methods and view.permission is not None:
+            found.append(url)
+    found += ["/dashboard/search?q=kanarek", "/dashboard/nowhere", "/dashboard/tasks?view=open", "/dashboard/deals?status=won",
+              "/dashboard/contacts?q=zzz", "/dashboard/settings/two-factor", "/dashboard/settings/password"]  # fmt: skip
+    assert len(found) > 45
+    return found
+
+
+@pytest.mark.parametrize(("theme", "width", "height"), [("light", 1400, 900), ("dark", 390, 844)])
+def test_no_page_has_a_fault(
+    app: Flask, team: Team, new_page: Any, watch: Any, theme: str, width: int, height: int
+) -> None:
+    watch.allow("404")
+    pages = addresses(app, team)
+    page = new_page(viewport={"width": width, "height": height}, color_scheme=theme)
+    sign_in(page, team.owner.email)
+    faults = {}
+    for url in pages:
+        page.goto(url)
+        page.evaluate(AXE)
+        found = page.evaluate(RUN)
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if over > 0:
+            found.append(f"{over} px wider than the screen")
+        if found:
+            faults[url] = found
+    assert faults == {}
+
+
+def test_axe_finds_a_planted_fault(app: Flask, team: Team, new_page: Any) -> None:
+    page = new_page()
+    page.goto("/login")
+    page.evaluate("document.querySelector('label').remove()")
+    page.evaluate(AXE)
+    assert any(fault.startswith("label") for fault in page.evaluate(RUN))
