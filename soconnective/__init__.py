@@ -22,6 +22,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         contacts,
         dashboard,
         deals,
+        demo,
         events,
         settings,
         tasks,
@@ -37,7 +38,18 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     formats.init_app(app)
     web.init_app(app)
     events.init_app(app)
-    for area in (automation, accounts, contacts, deals, tasks, appointments, timeline, dashboard, settings):
+    for area in (
+        automation,
+        accounts,
+        contacts,
+        deals,
+        tasks,
+        appointments,
+        timeline,
+        dashboard,
+        settings,
+        demo,
+    ):
         area.init_app(app)
     automation.listen()
     cli.init_app(app)

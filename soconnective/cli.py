@@ -68,7 +68,16 @@ def serve(demo_if_empty: bool) -> None:
     db.session.remove()
     app: Any = current_app._get_current_object()  # type: ignore[attr-defined]
     try:
-        server = create_server(app, host=host, port=port, threads=8, ident="SoConnective")
+        server = create_server(
+            app,
+            host=host,
+            port=port,
+            threads=8,
+            ident="SoConnective",
+            clear_untrusted_proxy_headers=not current_app.config[
+                "SOCONNECTIVE_TRUSTED_PROXIES"
+            ],  # ProxyFix reads them
+        )
     except OSError as error:
         raise click.ClickException(
             f"Port {port} cannot be used ({error.strerror}). Choose another one: make run PORT={port + 1}"

@@ -7,6 +7,7 @@
 | PORT | 5000 | where `serve` listens |
 | SOCONNECTIVE_HOST | 127.0.0.1 | the address that `serve` binds |
 | SOCONNECTIVE_BASE_URL | (none) | the address people use; https switches on Secure cookies and HSTS; other Hosts answer 400 |
+| SOCONNECTIVE_TRUSTED_PROXIES | 0 | how many reverse proxies stand in front and set X-Forwarded-For, -Proto and -Host |
 | SOCONNECTIVE_INSTANCE | instance/ in the checkout | the folder of the embedded database and the secret key |
 | SOCONNECTIVE_KEEP_SUCCEEDED_DAYS, _NOT_MATCHED_DAYS, _FAILED_DAYS, _SKIPPED_DAYS | 90, 14, 365, 90 | how long runs of each outcome are kept by `soconnective prune` |
 | SOCONNECTIVE_RULE_DEPTH, _RULE_RUNS, _RULE_ACTIONS, _RULE_SECONDS | 8, 200, 500, 2 | the bounds of one chain of rules |
@@ -42,6 +43,7 @@ class Settings(BaseModel):
     PORT: int = Field(5000, ge=1, le=65535)
     SOCONNECTIVE_HOST: str = "127.0.0.1"
     SOCONNECTIVE_BASE_URL: str = ""
+    SOCONNECTIVE_TRUSTED_PROXIES: int = Field(0, ge=0, le=10)
     SOCONNECTIVE_KEEP_SUCCEEDED_DAYS: int = Field(90, ge=1, le=36500)
     SOCONNECTIVE_KEEP_NOT_MATCHED_DAYS: int = Field(14, ge=1, le=36500)
     SOCONNECTIVE_KEEP_FAILED_DAYS: int = Field(365, ge=1, le=36500)
@@ -54,7 +56,7 @@ class Settings(BaseModel):
 
 def instance_path() -> str:
     """The folder of the embedded database and the secret key."""
-    return os.environ.get("SOCONNECTIVE_INSTANCE") or str(_ROOT / "instance")
+    return str(Path(os.environ.get("SOCONNECTIVE_INSTANCE") or _ROOT / "instance").absolute())
 
 
 def migrations_path() -> str:
@@ -81,6 +83,11 @@ def apply(app: Flask, overrides: Mapping[str, Any]) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=secure,
         PERMANENT_SESSION_LIFETIME=timedelta(days=14),
+        REMEMBER_COOKIE_NAME="soconnective_remember",  # no __Host-: the library deletes it without Secure
+        REMEMBER_COOKIE_DURATION=timedelta(days=14),
+        REMEMBER_COOKIE_HTTPONLY=True,
+        REMEMBER_COOKIE_SAMESITE="Lax",
+        REMEMBER_COOKIE_SECURE=secure,
         MAX_CONTENT_LENGTH=2 * 1024 * 1024,
         MAX_FORM_MEMORY_SIZE=2 * 1024 * 1024,
         MAX_FORM_PARTS=5000,

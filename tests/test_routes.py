@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from soconnective.accounts.models import Tenant
 from soconnective.appointments.operations import schedule_appointment
 from soconnective.automation.models import AutomationRun
 from soconnective.contacts.operations import create_company
@@ -28,6 +29,8 @@ OPEN = {"dashboard.root", "dashboard.healthz", "dashboard.readyz", "accounts.set
 def fill(app: Flask, team: Any) -> dict[str, int]:
     """One record of each kind in the team's workspace; the ids by the name of the URL's argument."""
     with app.app_context(), acting_in(team.id):
+        with write_transaction():
+            db.session.get_one(Tenant, team.id).is_demo = True  # the page that removes it exists only then
         rule = make_rule()
         contact = make_contact("Kanarek", "Ruiz", "kanarek@x.example")
         deal = make_deal(team.stages["Lead"], "Kanarek deal", contact_ids=[contact.id])

@@ -12,6 +12,7 @@ from soconnective.accounts.models import Membership
 from soconnective.core.access import PERMISSIONS, ROLES, may
 from soconnective.core.forms import RecordForm
 from soconnective.core.registry import registry
+from soconnective.core.web import external_url
 
 bp = Blueprint("members", __name__, url_prefix="/dashboard/settings/members")
 
@@ -22,7 +23,7 @@ def index() -> Any:
     form = InviteForm(acting_role=g.role)
     link = None
     if form.saved(lambda: operations.invite(form.email.data or "", form.role.data, g.role)):
-        link = url_for("accounts.accept_invitation", token=form.result[1], _external=True)
+        link = external_url("accounts.accept_invitation", token=form.result[1])
         form = InviteForm(formdata=None, acting_role=g.role)
     return (
         render_template(

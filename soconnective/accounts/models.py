@@ -46,6 +46,7 @@ class User(Identified, Timestamped, UserMixin, Base):
     tf_primary_method: Mapped[str | None] = mapped_column(String(64))
     tf_totp_secret: Mapped[str | None] = mapped_column(String(255))
     tf_phone_number: Mapped[str | None] = mapped_column(String(128))
+    tf_last_counter: Mapped[int | None] = mapped_column(BigId)
     mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(AsaList()))
     last_workspace_id: Mapped[int | None] = mapped_column(BigId)
 

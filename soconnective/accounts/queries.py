@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 
 from flask import g, has_request_context
 from sqlalchemy import func, select
@@ -24,7 +25,8 @@ def get_user_by_email(email: str) -> User | None:
 
 
 def normalise_email(email: str) -> str:
-    return email.strip().casefold()
+    """The one spelling of an address under which a person is stored, found and counted."""
+    return unicodedata.normalize("NFC", email.strip().casefold())
 
 
 def memberships_of(user_id: int) -> list[tuple[Membership, Tenant]]:

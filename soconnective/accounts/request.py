@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Response, current_app, g, redirect, render_template, request, session, url_for
+from flask import Flask, Response, g, redirect, render_template, request, session, url_for
 from flask_login import current_user
 
 from soconnective.accounts import queries
@@ -27,7 +27,7 @@ def _load() -> Any:
     if request.endpoint in _OPEN or (request.endpoint or "").startswith("static"):
         return None
     if not current_user.is_authenticated:
-        if not is_set_up():
+        if not queries.has_users():
             return redirect(url_for("accounts.setup"))
         return None
     user: Any = current_user._get_current_object()
@@ -46,18 +46,6 @@ def _load() -> Any:
     tenancy.enter_tenant(tenant.id)
     enter_workspace(Workspace(tenant.id, tenant.name, tenant.currency, tenant.timezone, tenant.is_demo))
     return _refuse_other_workspace(tenant.id)
-
-
-def is_set_up() -> bool:
-    """Whether the set-up was done; once true it stays true."""
-    app_state = _state()
-    if not app_state.get("has_users"):
-        app_state["has_users"] = queries.has_users()
-    return bool(app_state["has_users"])
-
-
-def _state() -> dict[str, Any]:
-    return current_app.extensions.setdefault("soconnective.accounts", {})  # type: ignore[no-any-return]
 
 
 def _refuse_other_workspace(tenant_id: int) -> Any:

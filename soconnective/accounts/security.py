@@ -10,12 +10,16 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Response, abort, redirect, request, url_for
-from flask_security import Security, SQLAlchemyUserDatastore
+from flask import Flask, Response, abort, redirect, render_template, request, session, url_for
+from flask_login import current_user
+from flask_security import Security, SQLAlchemyUserDatastore, tf_disabled
 from flask_security.forms import LoginForm
 
 from soconnective.accounts.limits import may_try
 from soconnective.accounts.models import User
+from soconnective.accounts.passwords import SHORTEST, PasswordRules
+from soconnective.accounts.queries import normalise_email
+from soconnective.accounts.second_factor import OneTimeCodes, forget_last_code
 from soconnective.core.db import db
 
 WRONG = "This e-mail address and password do not belong together."
@@ -47,7 +51,8 @@ def init_app(app: Flask) -> None:
         "SECURITY_PASSWORD_SINGLE_HASH": True,
         "SECURITY_JOIN_USER_ROLES": False,
         "SECURITY_PASSWORD_SALT": hashlib.sha256(f"salt:{key}".encode()).hexdigest(),
-        "SECURITY_PASSWORD_LENGTH_MIN": 8,
+        "SECURITY_PASSWORD_LENGTH_MIN": SHORTEST,
+        "SECURITY_API_ENABLED_METHODS": ["session"],
         "SECURITY_LOGIN_URL": "/login",
         "SECURITY_LOGOUT_URL": "/logout",
         "SECURITY_LOGOUT_METHODS": ["POST"],
@@ -63,7 +68,22 @@ def init_app(app: Flask) -> None:
         "SECURITY_RECOVERABLE": False,
         "SECURITY_TRACKABLE": False,
         "SECURITY_RETURN_GENERIC_RESPONSES": False,
-        "SECURITY_FLASH_MESSAGES": False,
+        "SECURITY_FLASH_MESSAGES": True,
+        "SECURITY_MSG_PASSWORD_CHANGE": (
+            "Your password is changed. Every other session of yours has ended.",
+            "success",
+        ),
+        "SECURITY_MSG_TWO_FACTOR_CHANGE_METHOD_SUCCESSFUL": ("The second factor is on.", "success"),
+        "SECURITY_MSG_TWO_FACTOR_DISABLED": ("The second factor is off.", "success"),
+        "SECURITY_MSG_TWO_FACTOR_INVALID_TOKEN": (
+            "This code is wrong, too old, or was used before. Take the next one that the app shows.",
+            "danger",
+        ),
+        "SECURITY_MSG_TWO_FACTOR_LOGIN_SUCCESSFUL": ("You are signed in.", "success"),
+        "SECURITY_MSG_TWO_FACTOR_PERMISSION_DENIED": ("Sign in with your password first.", "warning"),
+        "SECURITY_MSG_TWO_FACTOR_SETUP_EXPIRED": ("That took too long. Please start again.", "warning"),
+        "SECURITY_MSG_INVALID_RECOVERY_CODE": ("This is not one of your unused recovery codes.", "danger"),
+        "SECURITY_MSG_REAUTHENTICATION_REQUIRED": ("Please write your password again first.", "warning"),
         "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False},
         "SECURITY_TWO_FACTOR": True,
         "SECURITY_TWO_FACTOR_ENABLED_METHODS": ["authenticator"],
@@ -72,6 +92,8 @@ def init_app(app: Flask) -> None:
         "SECURITY_TWO_FACTOR_RESCUE_URL": "/login/rescue",
         "SECURITY_TWO_FACTOR_POST_SETUP_VIEW": "/dashboard/settings/account",
         "SECURITY_TWO_FACTOR_ALWAYS_VALIDATE": True,
+        "SECURITY_TWO_FACTOR_AUTHENTICATOR_VALIDITY": 30,
+        "SECURITY_TWO_FACTOR_RESCUE_EMAIL": False,
         "SECURITY_MULTI_FACTOR_RECOVERY_CODES": True,
         "SECURITY_MULTI_FACTOR_RECOVERY_CODES_URL": "/dashboard/settings/recovery-codes",
         "SECURITY_MULTI_FACTOR_RECOVERY_URL": "/login/recovery",
@@ -89,25 +111,46 @@ def init_app(app: Flask) -> None:
     }
     for name, value in defaults.items():
         app.config.setdefault(name, value)
+    app.before_request(_limit_tries)  # before the library's own, which load the person
     datastore = SQLAlchemyUserDatastore(db, User, None)  # type: ignore[arg-type]
-    Security(app, datastore, login_form=SignInForm)
-    app.before_request(_limit_sign_in)
+    Security(app, datastore, login_form=SignInForm, password_util_cls=PasswordRules, totp_cls=OneTimeCodes)
+    tf_disabled.connect(forget_last_code, app)
     app.extensions["soconnective.sign_in"] = _to_sign_in
 
 
-def _limit_sign_in() -> None:
+# Pages of the library that would send mail or offer methods we do not have.
+_SWITCHED_OFF = {"security.two_factor_rescue", "security.tf_select"}
+# Where a password or a code can be guessed.
+_GUESSABLE = {
+    "security.login",
+    "security.two_factor_token_validation",
+    "security.two_factor_setup_validate",
+    "security.mf_recovery",
+    "security.verify",
+    "security.change_password",
+    "accounts.setup",
+}
+
+
+def _limit_tries() -> None:
     """Before the first statement of the request: counting has a transaction of its own."""
-    if request.method == "POST" and request.endpoint in (
-        "security.login",
-        "security.two_factor_token_validation",
-    ):
-        account = request.form.get("email", "")[:300] or "code"
-        if not may_try(account, request.remote_addr or "-"):
-            abort(429)
+    if request.endpoint in _SWITCHED_OFF:
+        abort(404)
+    if request.method != "POST" or request.endpoint not in _GUESSABLE:
+        return
+    person = session.get("_user_id") or session.get("tf_user_id")
+    account = f"person:{person}" if person else normalise_email(request.form.get("email", "")[:300])
+    if not may_try(account or request.endpoint, request.remote_addr or "-"):
+        abort(429)
 
 
 def _to_sign_in() -> Response | Any:
-    """Where somebody who is not signed in is sent; after signing in they come back."""
+    """Where somebody without a role here is sent: to the sign-in page, from which they come back.
+
+    Who is signed in but belongs to no workspace (any more) is told so.
+    """
+    if current_user.is_authenticated:
+        return render_template("accounts/no_workspace.html", person=current_user), 403
     target = request.full_path.rstrip("?") if request.method == "GET" else None
     if request.headers.get("HX-Request"):
         response = Response("", 200)

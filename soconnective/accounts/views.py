@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import click
 from flask import (
     Blueprint,
     abort,
@@ -24,7 +25,6 @@ from flask_security import login_user
 
 from soconnective.accounts import operations, queries
 from soconnective.accounts.forms import AccountForm, NewPersonForm, SetupForm
-from soconnective.accounts.request import is_set_up
 from soconnective.core import db as database
 from soconnective.core.access import may, public
 from soconnective.core.errors import Refused
@@ -38,12 +38,13 @@ def setup_code_path() -> Path:
 
 
 def setup_code() -> str:
-    """The one-time code of the set-up page, made at need; the console prints it."""
+    """The one-time code of the set-up page, made and printed on the console at need."""
     path = setup_code_path()
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text("-".join(secrets.token_hex(2) for _ in range(3)))
+        click.echo(f"Set-up code: {path.read_text().strip()}")
     return path.read_text().strip()
 
 
@@ -51,21 +52,21 @@ def setup_code() -> str:
 @public
 def setup() -> Any:
     """The first workspace and its owner; gone once somebody exists."""
-    if is_set_up():
+    if queries.has_users():
         abort(404)
     form = SetupForm()
     if form.saved(lambda: _set_up(form)):
         setup_code_path().unlink(missing_ok=True)
         login_user(form.result, authn_via=["password"])
         return redirect(url_for("dashboard.index"))
+    setup_code()
     return render_template("accounts/setup.html", form=form), form.status
 
 
 def _set_up(form: SetupForm) -> Any:
     if not hmac.compare_digest((form.code.data or "").encode(), setup_code().encode()):
         raise Refused("This is not the code that the console printed.", "code")
-    if queries.has_users():
-        raise Refused("Somebody was faster: this instance is set up already.")
+    operations.claim_instance()
     tenant = operations.create_tenant(form.name.data or "", form.currency.data, form.timezone.data)
     user = operations.add_user(form.email.data or "", form.person_name.data or "", form.password.data or "")
     operations.add_member(tenant, user, "owner")

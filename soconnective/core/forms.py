@@ -18,7 +18,7 @@ from flask_wtf import FlaskForm
 from itsdangerous import BadSignature, Signer
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
-from wtforms import BooleanField, Field, HiddenField, IntegerField, StringField, TextAreaField
+from wtforms import BooleanField, Field, HiddenField, IntegerField, PasswordField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Optional, ValidationError
 from wtforms.widgets import HiddenInput
 
@@ -26,7 +26,9 @@ from soconnective.core import db as database
 from soconnective.core.errors import Conflict, Refused
 from soconnective.core.tenancy import current_tenant_id, has_tenant
 
-CLASH_STATES = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock detected
+# PostgreSQL, where writers run side by side: serialization failure, deadlock, a unique value taken or
+# a row gone in the same moment. (On SQLite there is one writer: there the same errors are our fault.)
+CLASH_STATES = {"40001", "40P01", "23505", "23503"}
 
 
 def is_clash(error: BaseException) -> bool:
@@ -90,7 +92,7 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
     class Meta:
         def bind_field(self, form: Any, unbound_field: Any, options: dict[str, Any]) -> Field:
             kind = unbound_field.field_class
-            if issubclass(kind, StringField) and not issubclass(kind, HiddenField):
+            if issubclass(kind, StringField) and not issubclass(kind, HiddenField | PasswordField):
                 filters = list(unbound_field.kwargs.get("filters", ()))
                 if clean_text not in filters:
                     unbound_field.kwargs["filters"] = [clean_text, *filters]
@@ -142,7 +144,7 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
             return False
         except Exception as error:
             database.abandon()
-            if not is_clash(error) or self.record is None:
+            if not is_clash(error):
                 raise
             self._show_conflict()
             return False
@@ -159,8 +161,13 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
 
     def _show_conflict(self) -> None:
         self.status = 409
-        self.conflict = []
         record = self.record
+        if record is None:
+            self.form_problem = (
+                "Somebody saved something that this depends on in the same moment. Save again."
+            )
+            return
+        self.conflict = []
         database.db.session.refresh(record)
         theirs = type(self)(formdata=None, obj=record)
         for field in self:

@@ -112,6 +112,7 @@ class SettingsSection:
     order: int
     permission: str
     text: str = ""
+    is_shown: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)

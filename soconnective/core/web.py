@@ -7,11 +7,12 @@ import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, current_app, g, render_template, request
+from flask import Flask, Response, abort, current_app, g, render_template, request, url_for
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 from whitenoise import WhiteNoise
 
@@ -36,6 +37,7 @@ TITLES = {
         "Somebody was faster",
         "This was changed since you opened it. Reload to see how it is now, then try again.",
     ),
+    415: ("That kind of content is not taken here", "Use the form on the page."),
     413: ("That is too much at once", "The form or file is larger than 2 MB."),
     422: ("Something is not right", "Go back and check what was typed."),
     429: ("Too many tries", "Wait a few minutes, then try again."),
@@ -61,6 +63,8 @@ def init_app(app: Flask) -> None:
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.wsgi_app = _static_files(app)  # type: ignore[method-assign]
+    if proxies := int(app.config["SOCONNECTIVE_TRUSTED_PROXIES"]):
+        app.wsgi_app = ProxyFix(app.wsgi_app, proxies, proxies, proxies)  # type: ignore[method-assign]
     csrf.init_app(app)
     app.before_request(_begin)
     app.after_request(_add_headers)
@@ -114,6 +118,8 @@ def _begin() -> None:
         and request.endpoint not in ("core.healthz", "core.readyz")
     ):
         abort(400)
+    if request.is_json:  # pages are posted as forms; the API, once there is one, has its own door
+        abort(415)
     if any("\x00" in part for part in (request.path, *request.args.keys(), *request.args.values())):
         abort(400)
     if request.method not in SAFE and current_app.config.get("WTF_CSRF_ENABLED", True):
@@ -128,7 +134,13 @@ def _only_reads() -> bool:
 
 
 # Sign-in verifies a password for a tenth of a second: it must not hold SQLite's write lock meanwhile.
-_READ_FIRST = {"security.login", "security.two_factor_token_validation", "security.verify"}
+_READ_FIRST = {"security.login", "security.verify"}
+
+
+def external_url(endpoint: str, **values: Any) -> str:
+    """An address to hand on: under SOCONNECTIVE_BASE_URL if there is one, else under this request's host."""
+    base = str(request_config("SOCONNECTIVE_BASE_URL")).rstrip("/")
+    return base + url_for(endpoint, **values) if base else url_for(endpoint, _external=True, **values)
 
 
 def request_config(name: str) -> Any:

@@ -9,11 +9,12 @@ import random
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from flask import Flask
+from sqlalchemy import select
 
 from soconnective.accounts import operations as accounts
 from soconnective.accounts import queries
-from soconnective.accounts.models import Membership, Tenant, User
+from soconnective.accounts.passwords import DEMO_PASSWORD
 from soconnective.appointments.operations import schedule_appointment, set_status
 from soconnective.automation.definition import build
 from soconnective.automation.operations import create_automation
@@ -22,23 +23,30 @@ from soconnective.contacts.operations import Identity, create_company, create_co
 from soconnective.core import clock
 from soconnective.core.access import Actor, acting_as
 from soconnective.core.db import db, write_transaction
-from soconnective.core.model import Base
+from soconnective.core.registry import SettingsSection, registry
 from soconnective.core.tenancy import acting_in
-from soconnective.core.workspace import enter_workspace, workspace_today
+from soconnective.core.workspace import current_workspace, enter_workspace, workspace_today
 from soconnective.deals.models import Deal, Pipeline, Stage
 from soconnective.deals.operations import create_deal, move_deal
 from soconnective.deals.pipeline_operations import create_pipeline
-from soconnective.demo.names import CITIES, COMPANIES, DEALS, FIRST, JOBS, LAST, NOTES, TASKS
+from soconnective.demo.names import (
+    CITIES,
+    COMPANIES,
+    DEALS,
+    FIRST,
+    GLOBEX_OWNER,
+    JOBS,
+    LAST,
+    NOTES,
+    PEOPLE,
+    TASKS,
+)
+from soconnective.demo.removal import remove
+from soconnective.demo.views import bp
 from soconnective.tasks.operations import complete_task, create_task
 from soconnective.timeline.operations import write_note
 
-PASSWORD = accounts.DEMO_PASSWORD
-PEOPLE = {
-    "owner": ("owner@acme.example", "Olivia Owens"),
-    "admin": ("admin@acme.example", "Adam Novak"),
-    "member": ("member@acme.example", "Mia Brandt"),
-    "viewer": ("viewer@acme.example", "Victor Lang"),
-}
+PASSWORD = DEMO_PASSWORD
 
 
 def is_empty() -> bool:
@@ -55,7 +63,7 @@ def make() -> None:
             people[role] = accounts.add_user(email, name, PASSWORD, is_demo=True)
             accounts.add_member(acme, people[role], role)
         globex = accounts.create_tenant("Globex", "USD", "America/New_York", is_demo=True)
-        gina = accounts.add_user("owner@globex.example", "Gina Ortiz", PASSWORD, is_demo=True)
+        gina = accounts.add_user(*GLOBEX_OWNER, PASSWORD, is_demo=True)
         accounts.add_member(globex, gina, "owner")
         accounts.add_member(globex, people["admin"], "viewer")
         ids = acme.id, globex.id
@@ -280,24 +288,20 @@ def _agenda(chance: random.Random, team: list[Actor], people: list[Contact]) -> 
                 set_status(appointment, "cancelled" if index % 6 == 0 else "done")
 
 
-def remove() -> int:
-    """Delete every demo workspace whole; returns how many. Not through the ORM: the workspace itself goes."""
-    ids = [tenant.id for tenant in queries.all_tenants() if tenant.is_demo]
-    if not ids:
-        return 0
-    tables = [table for table in reversed(Base.metadata.sorted_tables) if "tenant_id" in table.c]
-    connection = db.session.connection()
-    for table in tables:
-        if table.name == "events":
-            connection.execute(table.update().where(table.c.tenant_id.in_(ids)).values(parent_id=None))
-        if table.name == "automation_steps":
-            connection.execute(table.update().where(table.c.tenant_id.in_(ids)).values(parent_id=None))
-        connection.execute(delete(table).where(table.c.tenant_id.in_(ids)))
-    connection.execute(delete(Tenant.__table__).where(Tenant.__table__.c.id.in_(ids)))  # type: ignore[arg-type]
-    gone = select(User.id).where(User.email.like("%.example"), ~User.id.in_(select(Membership.user_id)))
-    connection.execute(delete(User.__table__).where(User.__table__.c.id.in_(gone)))  # type: ignore[arg-type]
-    db.session.expunge_all()
-    return len(ids)
+def init_app(app: Flask) -> None:
+    app.register_blueprint(bp)
+    registry.add(
+        SettingsSection(
+            "demo",
+            "Demo data",
+            "demo.remove",
+            "trash",
+            90,
+            "workspace.own",
+            "Remove it and start with an empty instance.",
+            is_shown=lambda: current_workspace().is_demo,
+        )
+    )
 
 
-__all__ = ["is_empty", "make", "remove"]
+__all__ = ["init_app", "is_empty", "make", "remove"]

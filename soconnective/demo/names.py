@@ -1,5 +1,13 @@
 """The words that demo data is made of. All addresses end in .example (RFC 2606)."""
 
+PEOPLE = {
+    "owner": ("owner@acme.example", "Olivia Owens"),
+    "admin": ("admin@acme.example", "Adam Novak"),
+    "member": ("member@acme.example", "Mia Brandt"),
+    "viewer": ("viewer@acme.example", "Victor Lang"),
+}
+GLOBEX_OWNER = ("owner@globex.example", "Gina Ortiz")
+
 FIRST = (
     "Ana",
     "Bruno",

@@ -34,7 +34,11 @@ def init_app(app: Flask) -> None:
 @bp.get("")
 @may("account.own")
 def index() -> Any:
-    sections = [s for s in registry.in_order(registry.settings.values()) if role_may(g.role, s.permission)]
+    sections = [
+        section
+        for section in registry.in_order(registry.settings.values())
+        if role_may(g.role, section.permission) and section.is_shown()
+    ]
     return render_template("settings/index.html", sections=sections)
 
 
