@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from typing import Any
 
 from flask import g, has_request_context
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from soconnective.accounts.models import Invitation, Membership, Tenant, User
 from soconnective.core import clock
@@ -14,6 +15,14 @@ from soconnective.core.db import db
 from soconnective.core.registry import Person
 from soconnective.core.tenancy import current_tenant_id
 from soconnective.core.workspace import Workspace
+
+_users: Any = User.__table__.c
+_members: Any = Membership.__table__.c
+_people = (  # Core: this runs in every transaction that tells of an owner
+    select(_users.id, _users.name, _users.email, _users.active, _members.role, _members.status)
+    .join_from(User.__table__, Membership.__table__, _members.user_id == _users.id)
+    .where(_members.tenant_id == bindparam("tenant_id"))
+)
 
 
 def has_users() -> bool:
@@ -77,11 +86,7 @@ def load_people() -> dict[int, Person]:
             and session.in_transaction()
         ):
             return kept[1]  # type: ignore[no-any-return]
-    rows = db.session.execute(
-        select(User.id, User.name, User.email, User.active, Membership.role, Membership.status)
-        .join(Membership, Membership.user_id == User.id)
-        .where(Membership.tenant_id == tenant_id)
-    )
+    rows = session.connection().execute(_people, {"tenant_id": tenant_id})
     found = {
         row.id: Person(row.id, row.name, row.email, row.role, row.status == "active" and row.active)
         for row in rows
@@ -94,7 +99,8 @@ def load_people() -> dict[int, Person]:
 
 
 def forget_people() -> None:
-    """Members changed: read them anew."""
+    """Members changed: save that, and read them anew."""
+    db.session.flush()
     if has_request_context():
         g.pop("people", None)
     db.session().info.pop("accounts.people", None)

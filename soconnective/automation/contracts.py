@@ -67,12 +67,19 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A record that an action made or changed: shown and linked in the trace."""
+    """A record that an action made or changed: shown and linked in the trace.
+
+    `record` is the object, or its id; the id of a fresh object is there once the step is flushed.
+    """
 
     record_type: str
-    record_id: int
+    record: Any
     title: str
     verb: str = "created"
+
+    def as_json(self) -> dict[str, Any]:
+        record_id = getattr(self.record, "id", self.record)
+        return {"type": self.record_type, "id": record_id, "title": self.title, "verb": self.verb}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,14 @@ class Trigger(Piece):
 
 
 class Action(Piece):
-    """What a rule does, inside its savepoint. It uses operations, never commits, never opens a session."""
+    """What a rule does, inside its savepoint. It uses operations, never commits, never opens a session.
+
+    It need not flush: the engine does, and what it raises then is told of the right step. An action
+    that only adds records, and reads nothing that another rule of the same moment may write, says
+    `only_adds`: then many such rules share one flush.
+    """
+
+    only_adds: ClassVar[bool] = False
 
     def run(self, context: RunContext) -> StepResult:
         raise NotImplementedError(type(self).__name__)

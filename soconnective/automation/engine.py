@@ -17,16 +17,17 @@ from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation import trace
 from soconnective.automation.candidates import Rule, candidates
-from soconnective.automation.contracts import Action, ActionFailed, BrokenPiece, RunContext
+from soconnective.automation.contracts import ActionFailed, BrokenPiece
+from soconnective.automation.execution import Job, execute, execute_together
 from soconnective.automation.merge import MergeError
 from soconnective.automation.registry import is_trigger
 from soconnective.automation.trace import Run, in_words
-from soconnective.core.access import Actor, acting_as
-from soconnective.core.db import is_transaction_alive, require_alive
+from soconnective.core.db import require_alive
 from soconnective.core.errors import Refused, TransactionLost
-from soconnective.events import DomainEvent, Reaction, fold, number, take
+from soconnective.events import DomainEvent, Reaction, number
 
 log = logging.getLogger(__name__)
+TOGETHER = 50  # rules in one savepoint: after them the bounds are looked at again
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ class Chain:
         if perf_counter() - self.began > bounds.seconds:
             return f"the rules of this change have taken more than {bounds.seconds:g} s"
         return None
+
+    def count(self, event: DomainEvent, rule: Rule) -> None:
+        """`rule` runs now for `event`."""
+        self.runs += 1
+        self.actions += len(rule.definition.steps)
+        self.ran.add((rule.id, event.record_type, event.record_id))
 
 
 def react(session: OrmSession, events: Sequence[DomainEvent], bounds: Bounds) -> Reaction:
@@ -111,9 +118,7 @@ def _run_chain(
     queue = deque([root])
     while queue:
         event = queue.popleft()
-        made: list[DomainEvent] = []
-        for rule in known.get(event.name, ()):
-            runs.append(_look(session, event, rule, chain, made))
+        made = _look_at(session, event, known.get(event.name, ()), chain, runs)
         caused.extend(made)
         fresh = [fact for fact in made if is_trigger(fact.name)]
         unknown = [fact for fact in fresh if fact.name not in known]
@@ -123,12 +128,33 @@ def _run_chain(
         queue.extend(fact for fact in fresh if known.get(fact.name))
 
 
-def _look(
-    session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain, caused: list[DomainEvent]
-) -> Run:
-    """One rule and one event: the verdict, and where it matches, the actions. Adds what it caused to `caused`."""
+def _look_at(
+    session: OrmSession, event: DomainEvent, rules: Sequence[Rule], chain: Chain, runs: list[Run]
+) -> list[DomainEvent]:
+    """All rules of one event in order; returns what they caused. Neighbours that may share a savepoint do."""
+    made: list[DomainEvent] = []
+    together: list[Job] = []
+    for rule in rules:
+        run, is_due = _judge(session, event, rule, chain)
+        runs.append(run)
+        if not is_due:
+            continue
+        job = Job(event, rule, run)
+        if not job.may_share or len(together) >= TOGETHER:
+            made += _execute(session, together)
+            together = []
+        together.append(job)
+        if not job.may_share:
+            made += _execute(session, together)
+            together = []
+    return made + _execute(session, together)
+
+
+def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) -> tuple[Run, bool]:
+    """The verdict of one rule on one event, and whether its actions are to run."""
     began = perf_counter()
     run = Run(event, rule.id, rule.number)
+    is_due = False
     try:
         verdict = rule.definition.trigger.match(event)
         run.say_verdict(verdict)
@@ -137,93 +163,44 @@ def _look(
         elif reason := chain.stopped(event, rule):
             run.outcome, run.detail = "skipped", f"stopped: {reason}"
         else:
-            chain.runs += 1
-            chain.actions += len(rule.definition.steps)
-            chain.ran.add((rule.id, event.record_type, event.record_id))
-            with acting_as(Actor("automation", rule.id, rule.definition.name)):
-                made = _execute(session, event, rule, run)
-                number(session, made)
-                caused.extend(made)
-    except TransactionLost:
-        raise
+            chain.count(event, rule)
+            is_due = True
     except Exception as error:
-        run.outcome = "failed"
-        run.undo_steps()
-        run.detail = run.detail or in_words(error)
-        _log(error, rule)
-        require_alive(session)
+        _fail(session, run, rule, error)
     run.milliseconds = (perf_counter() - began) * 1000
-    return run
+    return run, is_due
 
 
-def _execute(session: OrmSession, event: DomainEvent, rule: Rule, run: Run) -> list[DomainEvent]:
-    """The actions in order inside one savepoint, flushed inside it; what they caused, folded."""
-    context = RunContext(
-        event,
-        rule.id,
-        rule.definition.name,
-        rule.number,
-        {
-            event.record_type: event.snapshot,
-            "rule": {"name": rule.definition.name},
-            "actor": {"name": event.actor.name},
-        },
-    )
-    keep = rule.definition.on_failure == "keep"
-    with session.begin_nested():
-        for index, action in enumerate(rule.definition.steps):
-            if keep:
-                _attempt(session, context, run, index, action)
-            else:
-                _perform(context, run, index, action)
-        try:
-            session.flush()
-        except Exception as error:
-            run.detail = f"while saving what the steps did: {in_words(error)}"
-            raise
-        _require_no_hidden_error(session)
-        made = [fact for fact, _wanted in fold(session, take(session), cause=event)]
-    run.summarise()
-    if keep and any(step["outcome"] == "failed" for step in run.steps):
-        done = any(step["outcome"] == "succeeded" for step in run.steps)
-        run.outcome = "partly_succeeded" if done else "failed"
-        failed = "; ".join(
-            f"step {s['path']} failed: {s['text']}" for s in run.steps if s["outcome"] == "failed"
-        )
-        run.detail = f"{run.detail}; {failed}" if run.detail else failed
+def _execute(session: OrmSession, jobs: list[Job]) -> list[DomainEvent]:
+    """Run `jobs`, together if that works, else each alone; returns what they caused, numbered, in their order."""
+    began = perf_counter()
+    if len(jobs) > 1 and execute_together(session, jobs):
+        each = (perf_counter() - began) * 1000 / len(jobs)
+        for job in jobs:
+            job.run.milliseconds += each
+    else:
+        for job in jobs:
+            began = perf_counter()
+            try:
+                execute(session, job)
+            except TransactionLost:
+                raise
+            except Exception as error:
+                _fail(session, job.run, job.rule, error)
+                job.caused = []
+            job.run.milliseconds += (perf_counter() - began) * 1000
+    made = [fact for job in jobs for fact in job.caused]
+    number(session, made)
     return made
 
 
-def _perform(context: RunContext, run: Run, index: int, action: Action) -> None:
-    try:
-        run.say_step(index, action, "succeeded", action.run(context))
-    except Exception as error:
-        run.say_step(index, action, "failed", None, in_words(error))
-        run.detail = f"step {index + 1} failed: {in_words(error)}"
-        raise
-
-
-def _attempt(session: OrmSession, context: RunContext, run: Run, index: int, action: Action) -> None:
-    """One action in a savepoint of its own: its failure is written down and the next one goes on."""
-    try:
-        with session.begin_nested():
-            result = action.run(context)
-            session.flush()
-            _require_no_hidden_error(session)
-    except TransactionLost:
-        raise
-    except Exception as error:
-        run.say_step(index, action, "failed", None, in_words(error))
-        require_alive(session)
-    else:
-        run.say_step(index, action, "succeeded", result)
-
-
-def _require_no_hidden_error(session: OrmSession) -> None:
-    """A step that swallowed a database error poisoned the transaction (PostgreSQL): said here, while the
-    savepoint can still be rolled back. Releasing it would fail and take the whole save along."""
-    if not is_transaction_alive(session):
-        raise ActionFailed("a step hid an error of the database, so nothing of this rule can be kept")
+def _fail(session: OrmSession, run: Run, rule: Rule, error: Exception) -> None:
+    """Write down that `rule` failed; raises `TransactionLost` if the save itself is lost."""
+    run.outcome = "failed"
+    run.undo_steps()
+    run.detail = run.detail or in_words(error)
+    _log(error, rule)
+    require_alive(session)
 
 
 def _record(session: OrmSession, runs: list[Run]) -> None:

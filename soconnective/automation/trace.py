@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session as OrmSession
 
-from soconnective.automation.contracts import Action, ActionFailed, BrokenPiece, StepResult, Verdict
+from soconnective.automation.contracts import Action, ActionFailed, BrokenPiece, Made, StepResult, Verdict
 from soconnective.automation.merge import MergeError
 from soconnective.automation.models import AutomationRun
 from soconnective.core import clock
@@ -49,16 +49,26 @@ class Run:
                 "label": action.describe(),
                 "outcome": outcome,
                 "text": result.text if result else text,
-                "made": [_made(made) for made in result.made] if result else [],
+                "made": result.made if result else (),
                 "remarks": list(result.remarks) if result else [],
             }
         )
 
+    def settle(self) -> None:
+        """The steps are flushed: the records they made have ids now."""
+        for step in self.steps:
+            step["made"] = [made.as_json() if isinstance(made, Made) else made for made in step["made"]]
+
+    def start_over(self) -> None:
+        """Forget what the steps said: they are taken back and run again."""
+        self.steps, self.detail = [], ""
+
     def undo_steps(self) -> None:
         """The rule was rolled back: what its steps made is gone, and the trace says so."""
         for step in self.steps:
+            step["made"] = []
             if step["outcome"] == "succeeded":
-                step.update(outcome="undone", made=[])
+                step["outcome"] = "undone"
 
     def summarise(self) -> None:
         """The detail in words from the steps: "task created; note logged"."""
@@ -110,7 +120,3 @@ def clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
     return value
-
-
-def _made(made: Any) -> dict[str, Any]:
-    return {"type": made.record_type, "id": made.record_id, "title": made.title, "verb": made.verb}

@@ -20,7 +20,7 @@ from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session as OrmSession
 
-from soconnective.core import sqlite
+from soconnective.core import postgresql, sqlite
 from soconnective.core.errors import TransactionLost
 from soconnective.core.model import Base
 
@@ -135,10 +135,12 @@ def init_app(app: Flask, url: str) -> None:
     if url.startswith("sqlite"):
         options["connect_args"] = sqlite.connect_args()
     else:
-        options["pool_pre_ping"] = True
+        options["pool_use_lifo"] = True  # the few connections in use stay warm
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     db.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             sqlite.prepare(db.engine)
+        else:
+            postgresql.prepare(db.engine)

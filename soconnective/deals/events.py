@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from soconnective.contacts.models import Company, Contact
 from soconnective.core.db import db, plain
@@ -93,27 +93,35 @@ def classify(change: Change) -> list[str]:
     return found
 
 
+# Core, with the tenant in every join: this runs for every changed deal.
+_d, _s, _p, _co, _dc, _c = (
+    model.__table__.c for model in (Deal, Stage, Pipeline, Company, DealContact, Contact)
+)
 _names = (
     select(
-        Stage.name.label("stage"),
-        Stage.kind.label("stage_kind"),
-        Pipeline.name.label("pipeline"),
-        Company.name.label("company"),
-        Contact.name.label("contact"),
-        Contact.id.label("contact_id"),
+        _s.name.label("stage"),
+        _s.kind.label("stage_kind"),
+        _p.name.label("pipeline"),
+        _co.name.label("company"),
+        _c.name.label("contact"),
+        _c.id.label("contact_id"),
     )
-    .select_from(Deal)
-    .join(Stage, Stage.id == Deal.stage_id)
-    .join(Pipeline, Pipeline.id == Deal.pipeline_id)
-    .outerjoin(Company, Company.id == Deal.company_id)
-    .outerjoin(DealContact, (DealContact.deal_id == Deal.id) & DealContact.is_primary)
-    .outerjoin(Contact, Contact.id == DealContact.contact_id)
+    .select_from(Deal.__table__)
+    .join(Stage.__table__, (_s.tenant_id == _d.tenant_id) & (_s.id == _d.stage_id))
+    .join(Pipeline.__table__, (_p.tenant_id == _d.tenant_id) & (_p.id == _d.pipeline_id))
+    .outerjoin(Company.__table__, (_co.tenant_id == _d.tenant_id) & (_co.id == _d.company_id))
+    .outerjoin(
+        DealContact.__table__, (_dc.tenant_id == _d.tenant_id) & (_dc.deal_id == _d.id) & _dc.is_primary
+    )
+    .outerjoin(Contact.__table__, (_c.tenant_id == _d.tenant_id) & (_c.id == _dc.contact_id))
+    .where(_d.tenant_id == bindparam("tenant_id"), _d.id == bindparam("deal_id"))
 )
 
 
 def snapshot(deal: Deal) -> dict[str, Any]:
     """The deal's values and the names of what it points to, by one statement."""
-    names = db.session.execute(_names.where(Deal.id == deal.id)).one()
+    which = {"tenant_id": deal.tenant_id, "deal_id": deal.id}
+    names = db.session.connection().execute(_names, which).one()
     owner = people().get(deal.owner_id or 0)
     return {
         "id": deal.id,

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.orm import PassiveFlag, UOWTransaction
 from sqlalchemy.orm import Session as OrmSession
-from sqlalchemy.orm.attributes import get_history
+from sqlalchemy.orm.attributes import get_history, instance_state
 
 from soconnective.core import clock
 from soconnective.core.access import current_actor
@@ -26,7 +26,15 @@ from soconnective.events.watch import Kind, Part, Watch, parts, watches
 
 log = logging.getLogger(__name__)
 
+_ADDED_BY = "events.added_by"
 Notes = dict[tuple[str, int], Note]
+
+
+@event.listens_for(Session, "transient_to_pending")
+def _on_added(_session: OrmSession, row: Any) -> None:
+    """Remember who added a record: several may act before one flush."""
+    if type(row) in watches:
+        instance_state(row).info[_ADDED_BY] = current_actor()
 
 
 @event.listens_for(Session, "after_flush")
@@ -92,6 +100,8 @@ def _note(notes: Notes, watch: Watch, row: Any, kind: Kind, fields: dict[str, tu
         note = notes[key] = _new_note(watch, row.id, row.tenant_id, row, kind)
     else:  # a part of it was noted first
         note.record, note.kind = row, kind
+    if kind == "created":
+        note.actor = instance_state(row).info.pop(_ADDED_BY, note.actor)
     note.fields.update(fields)
     for column, record_type in watch.links.items():
         _link(note, record_type, getattr(row, column))

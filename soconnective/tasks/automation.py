@@ -80,6 +80,7 @@ class CreateTask(Action):
     Settings = CreateTaskSettings
     form = CreateTaskForm
     writes = ("task",)
+    only_adds = True
 
     def run(self, context: RunContext) -> StepResult:
         title = merge.render(self.settings.title, context.fields).strip()
@@ -96,7 +97,7 @@ class CreateTask(Action):
             deal_id=snapshot.get("deal_id"),
             contact_id=snapshot.get("contact_id"),
         )
-        return StepResult("task created", (Made("task", task.id, title),), remarks)
+        return StepResult("task created", (Made("task", task, title),), remarks)
 
     def _assignee(self, context: RunContext) -> tuple[int | None, tuple[str, ...]]:
         """Who gets it; nobody, with a remark, when that person is not there any more."""

@@ -23,7 +23,7 @@ def create_task(
     contact_id: int | None = None,
     details: str | None = None,
 ) -> Task:
-    """An open task, flushed so that it has its id. References of another tenant fail at the database."""
+    """An open task; its id comes with the next flush. References of another tenant fail at the database."""
     if not title.strip():
         raise Refused("A task needs a title.", "title")
     actor = current_actor()
@@ -31,6 +31,7 @@ def create_task(
         title=title,
         details=details,
         due_on=due_on,
+        status="open",
         assignee_id=assignee_id,
         priority=priority,
         deal_id=deal_id,
@@ -40,7 +41,6 @@ def create_task(
         created_by_name=actor.name,
     )
     db.session.add(task)
-    db.session.flush()
     return task
 
 

@@ -47,6 +47,7 @@ class LogNote(Action):
     Settings = LogNoteSettings
     form = LogNoteForm
     writes = ("note",)
+    only_adds = True
 
     def run(self, context: RunContext) -> StepResult:
         body = merge.render(self.settings.body, context.fields).strip()
@@ -59,7 +60,7 @@ class LogNote(Action):
             contact_id=snapshot.get("contact_id"),
             company_id=snapshot.get("company_id") if context.event.record_type == "company" else None,
         )
-        return StepResult("note logged", (Made("note", note.id, _shortened(body, 80)),))
+        return StepResult("note logged", (Made("note", note, _shortened(body, 80)),))
 
     def describe(self) -> str:
         return f"log note “{_shortened(self.settings.body, 60)}”"

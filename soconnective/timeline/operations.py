@@ -13,7 +13,7 @@ BODY_LENGTH = 20_000
 def write_note(
     body: str, *, contact_id: int | None = None, company_id: int | None = None, deal_id: int | None = None
 ) -> Note:
-    """A note on the timelines of the records named, by whoever acts now."""
+    """A note on the timelines of the records named, by whoever acts now; its id comes with the next flush."""
     _require_text(body)
     actor = current_actor()
     note = Note(
@@ -26,7 +26,6 @@ def write_note(
         created_by_name=actor.name,
     )
     db.session.add(note)
-    db.session.flush()
     return note
 
 
