@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from flask import Flask, request
 
 from soconnective import create_app
+from soconnective.core.db import db
 from tests.workspaces import PASSWORD
 
 
-def settings(app: Flask, **more: Any) -> dict[str, Any]:
-    names = ("SECRET_KEY", "DATABASE_URL", "TESTING")
-    return {**{name: app.config[name] for name in names}, **more}
+@pytest.fixture
+def another(app: Flask) -> Iterator[Callable[..., Flask]]:
+    """A second app on the same database, with other settings."""
+    made = []
+
+    def make(**more: Any) -> Flask:
+        same = {name: app.config[name] for name in ("SECRET_KEY", "DATABASE_URL", "TESTING")}
+        made.append(create_app({**same, **more}))
+        return made[-1]
+
+    yield make
+    for other in made:
+        with other.app_context():
+            db.session.remove()
+            db.engine.dispose()
 
 
-def test_cookies_are_secure_behind_https(app: Flask, team: Any) -> None:
-    other = create_app(settings(app, SOCONNECTIVE_BASE_URL="https://crm.example", WTF_CSRF_ENABLED=False))
+def test_cookies_are_secure_behind_https(another: Any, team: Any) -> None:
+    other = another(SOCONNECTIVE_BASE_URL="https://crm.example", WTF_CSRF_ENABLED=False)
     data = {"email": team.owner.email, "password": PASSWORD, "remember": "y"}
     answer = other.test_client().post("/login", data=data, base_url="https://crm.example")
     cookies = answer.headers.getlist("Set-Cookie")
@@ -57,9 +72,9 @@ def seen_by(app: Flask) -> tuple[str | None, str, str]:
     return found[0]
 
 
-def test_forwarded_headers_count_only_behind_a_trusted_proxy(app: Flask) -> None:
+def test_forwarded_headers_count_only_behind_a_trusted_proxy(app: Flask, another: Any) -> None:
     assert seen_by(app) == ("127.0.0.1", "http", "localhost")
-    other = create_app(settings(app, SOCONNECTIVE_TRUSTED_PROXIES=1))
+    other = another(SOCONNECTIVE_TRUSTED_PROXIES=1)
     assert seen_by(other) == ("203.0.113.9", "https", "crm.example")
 
 
