@@ -26,6 +26,7 @@ from soconnective.core.clock import is_zone
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.formats import currencies
+from soconnective.core.search import reindex, searchable_models
 from soconnective.core.tenancy import acting_in
 from soconnective.events import event_types
 
@@ -33,7 +34,7 @@ WAL_RESET_FIXED = (3, 51, 3)
 
 
 def init_app(app: Flask) -> None:
-    for command in (serve, demo_command, doctor, tenant, user, events, prune):
+    for command in (serve, demo_command, doctor, tenant, user, events, prune, reindex_command):
         app.cli.add_command(command)
 
 
@@ -248,3 +249,14 @@ def prune() -> None:
     """Delete runs that are older than their outcome is kept."""
     for outcome, number in retention.prune().items():
         click.echo(f"{number} {outcome} runs deleted")
+
+
+@click.command("reindex")
+@with_appcontext
+def reindex_command() -> None:
+    """Write the search words of every record anew (after an upgrade that finds records by more)."""
+    for found in [workspace.id for workspace in queries.all_tenants()]:
+        for model in searchable_models():
+            with acting_in(found), write_transaction():
+                number = reindex(db.session(), model)
+            click.echo(f"workspace {found}: {number} {model.__name__.lower()} rows")

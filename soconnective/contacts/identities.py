@@ -53,6 +53,16 @@ def _phone(value: str) -> str:
     return digits
 
 
+def phone_words(normalised: str) -> list[str]:
+    """The digits under which a number is found: with the country's code, and without it."""
+    digits = normalised.lstrip("+")
+    try:
+        number = phonenumbers.parse(normalised, None)
+    except phonenumbers.NumberParseException:
+        return [digits]
+    return [digits, str(phonenumbers.national_significant_number(number))]
+
+
 def _handle(value: str) -> str:
     bare = re.sub(
         r"^(https?://)?(www\.)?[\w.-]+\.[a-z]{2,}/(in/|company/)?", "", value.strip(), flags=re.IGNORECASE

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, CheckConstraint, Index, String, Text, text
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Boolean, CheckConstraint, Connection, Index, String, Text, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from soconnective.contacts.identities import phone_words
 from soconnective.core.model import (
     Base,
     BigId,
@@ -108,5 +112,34 @@ class ContactIdentity(TenantOwned, Base):
     )
 
 
-searchable(Contact, "contact", lambda row: [row.name, row.job_title])
+def _texts(connection: Connection, tenant_id: int, ids: Sequence[int]) -> dict[int, list[str | None]]:
+    """What a contact is found by: name, job title, and each address, number and handle."""
+    people: Any = Contact.__table__.c
+    ways: Any = ContactIdentity.__table__.c
+    found: dict[int, list[str | None]] = {}
+    rows = connection.execute(
+        select(people.id, people.name, people.job_title).where(
+            people.tenant_id == tenant_id, people.id.in_(ids)
+        )
+    )
+    for row in rows:
+        found[row.id] = [row.name, row.job_title]
+    rows = connection.execute(
+        select(ways.contact_id, ways.kind, ways.value, ways.normalised)
+        .where(ways.tenant_id == tenant_id, ways.contact_id.in_(ids))
+        .order_by(ways.id)
+    )
+    for row in rows:
+        if row.contact_id in found:
+            found[row.contact_id] += phone_words(row.normalised) if row.kind == "phone" else [row.value]
+    return found
+
+
+searchable(
+    Contact,
+    "contact",
+    lambda row: [row.name, row.job_title],
+    parts={ContactIdentity: "contact_id"},
+    read=_texts,
+)
 searchable(Company, "company", lambda row: [row.name, row.domain])

@@ -1,7 +1,7 @@
 """Search by word prefixes, the same on both databases: one indexed table of normalised words.
 
-An area calls ``searchable(Contact, "contact", lambda c: [c.name, c.job_title])``; its words are kept
-by the flush that changes the row. `matching()` is a sub-select of ids, at most `CAP` of them, so that
+An area calls ``searchable(Task, "task", lambda row: [row.title])``; its words are kept by the flush
+that changes the row. `matching()` is a sub-select of ids, at most `CAP` of them, so that
 a common prefix costs no more than a rare one; pages say "2,000+" when the cap was met.
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Connection,
     ForeignKey,
     Index,
     Select,
@@ -52,8 +54,25 @@ words_table = Table(
     UniqueConstraint("tenant_id", "record_type", "word", "record_id"),
     Index("ix_search_words_record", "tenant_id", "record_type", "record_id"),
 )
+_insert_words = insert(words_table)
+_number = re.compile(r"\+?\(?\d[\d\s()./-]{4,}")
 
-_sources: dict[type, tuple[str, Callable[[Any], Iterable[str | None]]]] = {}
+Texts = Iterable[str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where the words of one record type come from."""
+
+    model: type
+    record_type: str
+    texts: Callable[[Any], Texts]
+    parts: Mapping[type, str]
+    read: Callable[[Connection, int, Sequence[int]], dict[int, list[str | None]]] | None
+
+
+_sources: dict[type, Source] = {}
+_parts: dict[type, Source] = {}
 
 
 def normalise(text: str) -> list[str]:
@@ -64,43 +83,89 @@ def normalise(text: str) -> list[str]:
 
 
 def searchable(
-    model: type[TenantOwned], record_type: str, texts: Callable[[Any], Iterable[str | None]]
+    model: type[TenantOwned],
+    record_type: str,
+    texts: Callable[[Any], Texts],
+    parts: Mapping[type, str] | None = None,
+    read: Callable[[Connection, int, Sequence[int]], dict[int, list[str | None]]] | None = None,
 ) -> None:
-    """Keep the words of every `model` row; `texts` reads column attributes only (it runs inside the flush)."""
-    _sources[model] = (record_type, texts)
+    """Keep the words of every `model` row; `texts` reads column attributes only (it runs inside the flush).
+
+    `parts` (model -> column that names the record) are rows whose texts count too; `read` then gets all
+    texts of records by their ids, by a statement of its own on the flush's connection.
+    """
+    source = _sources[model] = Source(model, record_type, texts, parts or {}, read)
+    for part in source.parts:
+        _parts[part] = source
 
 
-def reindex(session: OrmSession, record: TenantOwned) -> None:
-    """Write the words of `record` anew; call it when something outside its own columns changed them."""
-    record_type, texts = _sources[type(record)]
-    _forget(session, record.tenant_id, record_type, record.id)
-    _remember(session, [(record.tenant_id, record_type, record.id, texts(record))])
+def reindex(session: OrmSession, model: type[TenantOwned], batch: int = 1000) -> int:
+    """Write the words of all `model` rows of the current tenant anew; returns how many rows."""
+    source, tenant_id, last, number = _sources[model], current_tenant_id(), 0, 0
+    while rows := list(session.scalars(select(model).where(model.id > last).order_by(model.id).limit(batch))):
+        last, number = rows[-1].id, number + len(rows)
+        for row in rows:
+            _forget(session, tenant_id, source.record_type, row.id)
+        _write(session, source, tenant_id, {row.id: source.texts(row) for row in rows}, read=True)
+        session.expunge_all()
+    return number
+
+
+def searchable_models() -> list[type]:
+    return list(_sources)
 
 
 @event.listens_for(Session, "after_flush")
 def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
-    fresh = []
+    fresh: dict[tuple[Source, int], dict[int, Texts]] = {}  # by source and tenant: record id -> its own texts
+    again: dict[tuple[Source, int], dict[int, Texts]] = {}  # those whose parts must be read too
     for row in session.new:
         if (source := _sources.get(type(row))) is not None:
-            fresh.append((row.tenant_id, source[0], row.id, source[1](row)))
+            fresh.setdefault((source, row.tenant_id), {})[row.id] = source.texts(row)
     for row in session.dirty:
         if (source := _sources.get(type(row))) is not None and session.is_modified(row):
-            before, after = _before(row, source[1]), _words(source[1](row))
-            if before != after:
-                _forget(session, row.tenant_id, source[0], row.id)
-                fresh.append((row.tenant_id, source[0], row.id, source[1](row)))
+            texts = source.texts(row)
+            if _words(source.texts(Before(row))) != _words(texts):
+                again.setdefault((source, row.tenant_id), {})[row.id] = texts
+    for rows in (session.new, session.dirty, session.deleted):
+        for row in rows:
+            if (source := _parts.get(type(row))) is not None:
+                column = source.parts[type(row)]
+                for owner in {getattr(row, column), getattr(Before(row), column)} - {None}:
+                    again.setdefault((source, row.tenant_id), {}).setdefault(owner, ())
+    gone = set()
     for row in session.deleted:
         if (source := _sources.get(type(row))) is not None:
-            _forget(session, row.tenant_id, source[0], row.id)
-    if fresh:
-        _remember(session, fresh)
+            gone.add((source, row.id))
+            _forget(session, row.tenant_id, source.record_type, row.id)
+    for (source, tenant_id), records in again.items():
+        unwritten = fresh.get((source, tenant_id), {})
+        for record_id in records:
+            if unwritten.pop(record_id, None) is None:
+                _forget(session, tenant_id, source.record_type, record_id)
+        left = {key: texts for key, texts in records.items() if (source, key) not in gone}
+        _write(session, source, tenant_id, left, read=True)
+    for (source, tenant_id), records in fresh.items():
+        _write(session, source, tenant_id, records)
 
 
-def _before(row: Any, texts: Callable[[Any], Iterable[str | None]]) -> list[str]:
-    return _words(texts(Before(row)))
+def _write(
+    session: OrmSession, source: Source, tenant_id: int, records: dict[int, Texts], read: bool = False
+) -> None:
+    """Insert the words of `records`, of which there are none now; `read`: with the texts of their parts."""
+    found: Mapping[int, Texts] = records
+    if read and source.read is not None and records:
+        found = source.read(session.connection(), tenant_id, list(records))
+    rows = [
+        {"tenant_id": tenant_id, "record_type": source.record_type, "record_id": record_id, "word": word}
+        for record_id, texts in found.items()
+        for word in _words(texts)
+    ]
+    if rows:
+        session.connection().execute(_insert_words, rows)
 
 
-def _words(texts: Iterable[str | None]) -> list[str]:
+def _words(texts: Texts) -> list[str]:
     return normalise(" ".join(text for text in texts if text))[:MAX_WORDS]
 
 
@@ -113,18 +178,10 @@ def _forget(session: OrmSession, tenant_id: int, record_type: str, record_id: in
     )
 
 
-def _remember(session: OrmSession, entries: list[tuple[int, str, int, Iterable[str | None]]]) -> None:
-    rows = [
-        {"tenant_id": tenant_id, "record_type": record_type, "record_id": record_id, "word": word}
-        for tenant_id, record_type, record_id, texts in entries
-        for word in _words(texts)
-    ]
-    if rows:
-        session.connection().execute(insert(words_table), rows)
-
-
 def matching(record_type: str, query: str) -> Select[Any] | None:
     """The ids (at most `CAP`) whose words start with every word of `query`; None if it has no word."""
+    if _number.fullmatch(query.strip()):  # a phone number, however it is grouped
+        query = re.sub(r"\D", "", query)
     words = sorted(normalise(query), key=len, reverse=True)[:6]
     if not words:
         return None

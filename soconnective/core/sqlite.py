@@ -9,18 +9,36 @@ BEGIN IMMEDIATE and given back by the connection itself after COMMIT or ROLLBACK
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
 
+log = logging.getLogger(__name__)
 BUSY_SECONDS = 15.0
+ANALYZE_AFTER = 5000  # changed rows; a young database is looked at after a tenth of them
+ANALYSIS_LIMIT = 20_000  # rows of each index: keeps it below a tenth of a second
 
 # What the next transaction of this context may do. Safe requests read; everything else may write.
 reads_only: ContextVar[bool] = ContextVar("reads_only", default=False)
+
+
+@dataclass
+class Statistics:
+    """When to let SQLite count its indexes again.
+
+    Without counts it takes `tenant_id = ?` for selective and walks a whole tenant where a search found
+    three rows. They are read when a connection opens, so older connections are replaced.
+    """
+
+    changes: int = 0
+    limit: int = ANALYZE_AFTER // 10
+    generation: int = 0
 
 
 class QueuedConnection(sqlite3.Connection):
@@ -28,6 +46,9 @@ class QueuedConnection(sqlite3.Connection):
 
     write_lock: threading.Lock | None = None
     holds_lock = False
+    statistics = Statistics()
+    generation = 0
+    changes_seen = 0
 
     def begin(self, immediate: bool) -> None:
         if immediate and self.write_lock is not None and not self.holds_lock:
@@ -60,6 +81,28 @@ class QueuedConnection(sqlite3.Connection):
         finally:
             self.release()
 
+    def count_again(self) -> None:
+        """After many changed rows: refresh the planner's statistics, unless somebody writes just now."""
+        known = self.statistics
+        known.changes += self.total_changes - self.changes_seen
+        self.changes_seen = self.total_changes
+        if (
+            known.changes < known.limit
+            or self.write_lock is None
+            or not self.write_lock.acquire(blocking=False)
+        ):
+            return
+        try:
+            known.changes, known.limit = 0, ANALYZE_AFTER
+            known.generation += 1
+            self.execute(f"PRAGMA analysis_limit={ANALYSIS_LIMIT}")
+            self.execute("ANALYZE")
+            self.changes_seen = self.total_changes
+        except sqlite3.Error as error:  # another process is writing; the next time, then
+            log.info("the statistics stay as they are: %s", error)
+        finally:
+            self.write_lock.release()
+
     def close(self) -> None:
         super().close()
         if self.holds_lock and self.write_lock is not None:
@@ -73,11 +116,12 @@ def connect_args() -> dict[str, Any]:
 
 def prepare(engine: Engine) -> None:
     """Install the pragmas, the explicit BEGIN and the write lock on `engine` (once per engine)."""
-    lock = threading.Lock()
+    lock, statistics = threading.Lock(), Statistics()
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: QueuedConnection, _entry: ConnectionPoolEntry) -> None:
         connection.write_lock = lock
+        connection.statistics, connection.generation = statistics, statistics.generation
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -93,3 +137,10 @@ def prepare(engine: Engine) -> None:
     def _on_checkin(connection: QueuedConnection | None, _entry: ConnectionPoolEntry) -> None:
         if connection is not None:
             connection.release()
+            if not connection.in_transaction:
+                connection.count_again()
+
+    @event.listens_for(engine, "checkout")
+    def _on_checkout(connection: QueuedConnection, _entry: ConnectionPoolEntry, _proxy: Any) -> None:
+        if connection.generation != statistics.generation:
+            raise exc.DisconnectionError  # the pool opens a new one, which reads the new statistics

@@ -1,0 +1,50 @@
+"""SQLite's planner learns what the data is like while the app runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import insert, select, text
+
+from soconnective.contacts.models import Contact
+from soconnective.core import clock
+from soconnective.core.db import db, write_transaction
+from soconnective.core.search import matching
+from soconnective.core.tenancy import acting_in, current_tenant_id
+
+
+def plan_of_a_search() -> str:
+    statement = (
+        select(Contact).where(Contact.id.in_(matching("contact", "zzqx"))).order_by(Contact.name).limit(51)  # type: ignore[arg-type]
+    )
+    words = str(statement.compile(db.engine, compile_kwargs={"literal_binds": True}))
+    words = words.replace("WHERE", f"WHERE contacts.tenant_id = {current_tenant_id()} AND", 1)
+    return "\n".join(
+        row[-1] for row in db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {words}")
+    )
+
+
+@pytest.mark.parametrize("number", [100, 3000])
+def test_many_changed_rows_refresh_the_statistics(
+    app: Flask, team: Any, database_kind: str, number: int
+) -> None:
+    if database_kind != "sqlite":
+        return
+    with app.app_context(), acting_in(team.id):
+        db.session.execute(text("SELECT 1"))  # a connection from before
+        with write_transaction():
+            rows = [
+                {"tenant_id": team.id, "name": f"P{n}", "last_name": f"P{n}", "version": 1, "created_by_kind": "person",
+                 "created_by_name": "x", "created_at": clock.now(), "updated_at": clock.now()}
+                for n in range(number)
+            ]  # fmt: skip
+            db.session.connection().execute(insert(Contact.__table__), rows)  # type: ignore[arg-type]
+        db.session.remove()
+        counted = db.session.connection().execute(
+            text("SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'")
+        )
+        assert bool(counted.scalar()) is (number == 3000)
+        walks = "USING INDEX ix_contacts_name (tenant_id=?)" in plan_of_a_search()
+        assert walks is (number == 100)  # the control: without counts it walks the whole tenant
