@@ -72,8 +72,13 @@ def _refuse_other_workspace(tenant_id: int) -> Any:
 
 
 def _context() -> dict[str, Any]:
-    """What base.html draws around every page."""
-    role = g.get("role")
+    """What base.html draws around every page; made once a request, since each panel is a template of its own."""
+    if "frame" not in g:
+        g.frame = _frame(g.get("role"))
+    return g.frame  # type: ignore[no-any-return]
+
+
+def _frame(role: str | None) -> dict[str, Any]:
     if role is None:
         return {
             "current_workspace": None,

@@ -38,7 +38,7 @@ def init_app(app: Flask) -> None:
             "Appointment",
             "Appointments",
             "calendar",
-            lambda row_id: db.session.get(Appointment, row_id),
+            Appointment,
             lambda row_id: url_for("appointments.show", appointment_id=row_id),
             lambda row: row.title,
             (

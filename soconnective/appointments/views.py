@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 
 from soconnective.appointments import operations
 from soconnective.appointments.forms import AppointmentForm
@@ -23,7 +23,7 @@ from soconnective.core.search import matching
 from soconnective.core.workspace import current_workspace, workspace_today
 
 bp = Blueprint("appointments", __name__, url_prefix="/dashboard/appointments")
-LINKS = (selectinload(Appointment.contact), selectinload(Appointment.deal))
+LINKS = (joinedload(Appointment.contact), joinedload(Appointment.deal))
 STATUS = {"cancel": "cancelled", "done": "done", "reopen": "scheduled"}
 
 
@@ -31,7 +31,7 @@ def _get(appointment_id: int) -> Appointment:
     statement = (
         select(Appointment)
         .where(Appointment.id == appointment_id)
-        .options(*LINKS, selectinload(Appointment.people).selectinload(AppointmentPerson.contact))
+        .options(*LINKS, selectinload(Appointment.people).joinedload(AppointmentPerson.contact))
     )
     return db.session.scalar(statement) or abort(404)
 

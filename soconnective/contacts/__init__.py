@@ -39,7 +39,7 @@ def init_app(app: Flask) -> None:
             "Contact",
             "Contacts",
             "users",
-            lambda row_id: db.session.get(Contact, row_id),
+            Contact,
             lambda row_id: url_for("contacts.show", contact_id=row_id),
             lambda row: row.name,
             (
@@ -58,7 +58,7 @@ def init_app(app: Flask) -> None:
             "Company",
             "Companies",
             "building",
-            lambda row_id: db.session.get(Company, row_id),
+            Company,
             lambda row_id: url_for("companies.show", company_id=row_id),
             lambda row: row.name,
             (("name", "name"), ("domain", "domain"), ("phone", "phone"), ("owner", "owner")),

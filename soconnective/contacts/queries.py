@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import abort
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload, selectinload
 
 from soconnective.contacts.identities import normalise
 from soconnective.contacts.models import Company, Contact, ContactIdentity
@@ -12,7 +13,8 @@ from soconnective.core.db import db
 
 def get_contact(contact_id: int) -> Contact:
     """The contact, or 404: the same answer for a missing one and for another tenant's."""
-    return db.session.get(Contact, contact_id) or abort(404)
+    ways = (selectinload(Contact.identities), joinedload(Contact.company))
+    return db.session.get(Contact, contact_id, options=ways) or abort(404)
 
 
 def get_company(company_id: int) -> Company:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 
 from soconnective.contacts import operations
 from soconnective.contacts.forms import MAX_ROWS, ContactForm
@@ -48,7 +48,7 @@ def index() -> Any:
         sorts={"name": Contact.name, "created": Contact.created_at, "updated": Contact.updated_at},
         default="name",
         key=Contact.id,
-        options=[selectinload(Contact.company), selectinload(Contact.identities)],
+        options=[joinedload(Contact.company), selectinload(Contact.identities)],
     )
     owners = [(person.id, person.name) for person in people().values()]
     return render_template("contacts/index.html", listing=listing, owner_choices=owners)

@@ -5,16 +5,21 @@ Everything is keyed by name, so building the app twice (tests do) registers noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm.util import identity_key
+
+from soconnective.core.db import db
 
 
 @dataclass(frozen=True)
 class RecordType:
     """A kind of record that pages, events and rules can name.
 
-    `get(id)` returns the row of the current tenant or None; `url(id)` its page; `title(row)` its name.
+    `url(id)` is its page; `title(row)` its name.
     `fields` are (name, label) of the snapshot: what merge fields may use.
     """
 
@@ -22,10 +27,24 @@ class RecordType:
     label: str
     plural: str
     icon: str
-    get: Callable[[int], Any]
+    model: type[Any]
     url: Callable[[int], str]
     title: Callable[[Any], str]
     fields: Sequence[tuple[str, str]] = ()
+
+    def get(self, record_id: int) -> Any:
+        """The row of the current tenant, or None."""
+        return db.session.get(self.model, record_id)
+
+    def titles(self, ids: Collection[int]) -> dict[int, str]:
+        """The names of many at once; one statement at most, none for rows that are loaded."""
+        rows = [db.session.identity_map.get(identity_key(self.model, record_id)) for record_id in ids]
+        found = {row.id: row for row in rows if row is not None}
+        missing = [record_id for record_id in ids if record_id not in found]
+        if missing:
+            asked = db.session.scalars(select(self.model).where(self.model.id.in_(missing)))
+            found.update({row.id: row for row in asked})
+        return {record_id: self.title(row) for record_id, row in found.items()}
 
 
 @dataclass(frozen=True)

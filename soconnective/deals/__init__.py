@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask, g, url_for
 from sqlalchemy import func, select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload
 
 from soconnective.contacts.models import Company, Contact
 from soconnective.core.db import db
@@ -45,7 +45,7 @@ def init_app(app: Flask) -> None:
             "Deal",
             "Deals",
             "briefcase",
-            lambda row_id: db.session.get(Deal, row_id),
+            Deal,
             lambda row_id: url_for("deals.show", deal_id=row_id),
             lambda row: row.title,
             (
@@ -121,7 +121,7 @@ def _deals_of_company(company: Company) -> dict[str, Any]:
 
 def _panel(condition: Any, args: dict[str, Any]) -> dict[str, Any]:
     rows = db.session.scalars(
-        select(Deal).where(condition).options(selectinload(Deal.stage)).order_by(Deal.id.desc()).limit(20)
+        select(Deal).where(condition).options(joinedload(Deal.stage)).order_by(Deal.id.desc()).limit(20)
     ).all()
     return {
         "deals": rows,
@@ -172,7 +172,7 @@ def _find(words: str, limit: int) -> list[SearchHit]:
     rows = db.session.scalars(
         select(Deal)
         .where(Deal.id.in_(found))
-        .options(selectinload(Deal.stage))
+        .options(joinedload(Deal.stage))
         .order_by(Deal.title)
         .limit(limit)
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import abort
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 
 from soconnective.core.db import db
 from soconnective.deals.models import Deal, DealContact, Pipeline, Stage
@@ -33,9 +33,9 @@ def get_deal(deal_id: int) -> Deal:
         select(Deal)
         .where(Deal.id == deal_id)
         .options(
-            selectinload(Deal.people).selectinload(DealContact.contact),
-            selectinload(Deal.stage),
-            selectinload(Deal.company),
+            selectinload(Deal.people).joinedload(DealContact.contact),
+            joinedload(Deal.stage),
+            joinedload(Deal.company),
         )
     )
     return deal or abort(404)
@@ -50,11 +50,11 @@ def get_stage(stage_id: int) -> Stage:
 
 
 def pipelines() -> list[Pipeline]:
-    """Every pipeline with its stages, in order (two statements)."""
+    """Every pipeline with its stages, in order (one statement)."""
     return list(
         db.session.scalars(
-            select(Pipeline).options(selectinload(Pipeline.stages)).order_by(Pipeline.position, Pipeline.id)
-        )
+            select(Pipeline).options(joinedload(Pipeline.stages)).order_by(Pipeline.position, Pipeline.id)
+        ).unique()
     )
 
 

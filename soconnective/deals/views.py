@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import Select, select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload
 
 from soconnective.contacts.views import argument_id
 from soconnective.core import clock
@@ -66,7 +66,7 @@ def index() -> Any:
         },
         default="close",
         key=Deal.id,
-        options=[selectinload(Deal.stage), selectinload(Deal.company)],
+        options=[joinedload(Deal.stage), joinedload(Deal.company)],
     )
     pipelines = queries.pipelines()
     return render_template(

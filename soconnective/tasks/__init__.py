@@ -42,7 +42,7 @@ def init_app(app: Flask) -> None:
             "Task",
             "Tasks",
             "checkbox",
-            lambda row_id: db.session.get(Task, row_id),
+            Task,
             lambda row_id: url_for("tasks.show", task_id=row_id),
             lambda row: row.title,
             (

@@ -6,13 +6,13 @@ from typing import Any
 
 from flask import abort, url_for
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload
 
 from soconnective.core.db import db
 from soconnective.deals.queries import NextStep
 from soconnective.tasks.models import Task
 
-WITH_LINKS = (selectinload(Task.deal), selectinload(Task.contact))
+WITH_LINKS = (joinedload(Task.deal), joinedload(Task.contact))
 
 
 def get_task(task_id: int) -> Task:

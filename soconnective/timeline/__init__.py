@@ -29,7 +29,7 @@ def init_app(app: Flask) -> None:
             "Note",
             "Notes",
             "note",
-            lambda i: db.session.get(Note, i),
+            Note,
             _note_url,
             lambda n: n.body[:60],
         ),
@@ -77,6 +77,9 @@ def _releaser(kind: str) -> Any:
 
 
 def _stage_names(ids: set[int]) -> dict[int, str]:
-    return {
-        row.id: row.name for row in db.session.execute(select(Stage.id, Stage.name).where(Stage.id.in_(ids)))
-    }
+    loaded = {row.id: row.name for row in db.session.identity_map.values() if isinstance(row, Stage)}
+    missing = ids - set(loaded)
+    if missing:
+        rows = db.session.execute(select(Stage.id, Stage.name).where(Stage.id.in_(missing)))
+        loaded.update({row.id: row.name for row in rows})
+    return loaded

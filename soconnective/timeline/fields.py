@@ -24,6 +24,8 @@ _RECORDS = {
     "people_ids": "contact",
 }
 
+_SAY_ENOUGH = {"created", "deleted", "logged", "scheduled", "completed", "reopened", "cancelled"}
+
 # field -> a function that reads the names of many ids at once; areas add theirs (stages).
 name_readers: dict[str, Any] = {}
 
@@ -34,7 +36,7 @@ class Names:
     def __init__(self, rows: list[EventRow]) -> None:
         wanted: dict[str, set[int]] = {}
         for row in rows:
-            if row.name.endswith(".created"):
+            if not _tells(row):
                 continue
             for name, both in row.changes.items():
                 kind = _RECORDS.get(name) or (name if name in name_readers else None)
@@ -45,7 +47,7 @@ class Names:
         self.found: dict[str, dict[int, str]] = {}
         for kind, ids in wanted.items():
             reader = name_readers.get(kind)
-            self.found[kind] = reader(ids) if reader else _titles(kind, ids)
+            self.found[kind] = reader(ids) if reader else registry.record_types[kind].titles(ids)
 
     def of(self, name: str, value: Any) -> str:
         if value is None or value == "" or value == []:
@@ -65,27 +67,14 @@ class Names:
         return str(value)
 
 
-def _titles(kind: str, ids: set[int]) -> dict[int, str]:
-    record_type = registry.record_types[kind]
-    found = {}
-    for row_id in list(ids)[:50]:
-        row = record_type.get(row_id)
-        if row is not None:
-            found[row_id] = record_type.title(row)
-    return found
+def _tells(row: EventRow) -> bool:
+    """Whether old and new values are shown: not where the entry's title says it."""
+    return row.name.rsplit(".", 1)[1] not in _SAY_ENOUGH
 
 
 def field_lines(row: EventRow, names: Names) -> list[tuple[str, str, str]]:
     """(label, old, new) of what changed; nothing for a creation or deletion, whose title says it."""
-    if row.name.rsplit(".", 1)[1] in (
-        "created",
-        "deleted",
-        "logged",
-        "scheduled",
-        "completed",
-        "reopened",
-        "cancelled",
-    ):
+    if not _tells(row):
         return []
     lines = []
     moved = row.name in ("deal.stage_changed", "deal.won", "deal.lost")
