@@ -71,6 +71,12 @@ def _refuse_other_workspace(tenant_id: int) -> Any:
     return Response(html, 409)
 
 
+def _is_here(item: str, endpoint: str) -> bool:
+    """Whether an entry of the sidebar leads to where we are: to this page, or to the area's list."""
+    area, page = item.split(".")
+    return item == endpoint or (page == "index" and endpoint.split(".")[0] == area and area != "dashboard")
+
+
 def _context() -> dict[str, Any]:
     """What base.html draws around every page; made once a request, since each panel is a template of its own."""
     if "frame" not in g:
@@ -93,7 +99,7 @@ def _frame(role: str | None) -> dict[str, Any]:
             "label": item.label,
             "url": url_for(item.endpoint),
             "icon": item.icon,
-            "is_active": endpoint.split(".")[0] == item.endpoint.split(".")[0],
+            "is_active": _is_here(item.endpoint, endpoint),
             "badge": item.badge() if item.badge else None,
             "group": item.group,
         }

@@ -135,4 +135,7 @@ def account() -> Any:
     if form.saved(lambda: setattr(g.person, "name", form.name.data)):
         flash("Saved.", "success")
         return redirect(url_for("accounts.account"))
-    return render_template("accounts/account.html", form=form), form.status
+    has_second_factor = bool(g.person.tf_primary_method)
+    return render_template(
+        "accounts/account.html", form=form, has_second_factor=has_second_factor
+    ), form.status

@@ -34,9 +34,9 @@ class AppointmentForm(RecordForm):
     )
     place = StringField("Place", validators=[Length(max=200)])
     owner_id = PersonField("Owner")
-    contact_id = IdField("With", blank="nobody")
-    people_ids = IdsField("Further people")
-    deal_id = IdField("Deal", blank="no deal")
+    contact_id = IdField("With", blank="nobody", record_type="contact")
+    people_ids = IdsField("Further people", record_type="contact")
+    deal_id = IdField("Deal", blank="no deal", record_type="deal")
     details = TextAreaField("Details", validators=[Length(max=20_000)])
 
     def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:

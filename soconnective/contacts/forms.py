@@ -59,7 +59,7 @@ class ContactForm(RecordForm):
     email = StringField("E-mail", validators=[Length(max=254)])
     phone = StringField("Phone", validators=[Length(max=60)])
     job_title = StringField("Job title", validators=[Length(max=120)])
-    company_id = IdField("Company", blank="no company")
+    company_id = IdField("Company", blank="no company", record_type="company")
     owner_id = PersonField("Owner")
     identities = Rows(FormField(IdentityRow))
 

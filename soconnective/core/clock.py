@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
+_at: ContextVar[datetime | None] = ContextVar("at", default=None)
+
 
 def now() -> datetime:
     """The present moment, timezone-aware in UTC."""
-    return datetime.now(UTC)
+    return _at.get() or datetime.now(UTC)
+
+
+@contextmanager
+def at(moment: datetime) -> Iterator[None]:
+    """Act as if it were `moment`: for made-up history and for tests."""
+    token = _at.set(moment)
+    try:
+        yield
+    finally:
+        _at.reset(token)
 
 
 @lru_cache(maxsize=1)

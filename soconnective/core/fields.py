@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from wtforms import DateField, DecimalField, SelectChoice, SelectField, SelectMultipleField
 from wtforms.validators import NumberRange, Optional, ValidationError
+from wtforms.widgets import CheckboxInput
 
-from soconnective.core.registry import active_people, people
+from soconnective.core.registry import active_people, people, registry
 
+MOST_CHOSEN = 100
 MAX_AMOUNT = Decimal("999999999999.99")
 
 
@@ -26,11 +28,17 @@ def optional_id(value: Any) -> int | None:
 
 
 class IdField(SelectField):  # type: ignore[misc]
-    """A choice among rows of the tenant: what is not offered is refused, another tenant's id among it."""
+    """A choice among rows of the tenant: what is not offered is refused, another tenant's id among it.
 
-    def __init__(self, label: str, blank: str | None = "none", **kwargs: Any) -> None:
+    With a `record_type`, only the first rows need be offered: the page finds others by their words, and
+    any row of the tenant is accepted.
+    """
+
+    def __init__(
+        self, label: str, blank: str | None = "none", record_type: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(label, coerce=optional_id, choices=[], **kwargs)
-        self.blank = blank
+        self.blank, self.record_type = blank, record_type
 
     def offer(self, rows: Iterable[tuple[int, str]]) -> None:
         first = [SelectChoice("", self.blank)] if self.blank is not None else []
@@ -39,22 +47,38 @@ class IdField(SelectField):  # type: ignore[misc]
     def pre_validate(self, form: Any) -> None:
         if self.data is None and self.blank is not None:
             return
-        offered = {choice.value for choice in self.choices}
-        if str(self.data) not in offered:
+        if not _are_offered(self, [self.data]):
             raise ValidationError("Choose one of the list.")
 
 
 class IdsField(SelectMultipleField):  # type: ignore[misc]
-    def __init__(self, label: str, **kwargs: Any) -> None:
+    """Several of them, drawn as a list of checkboxes."""
+
+    option_widget = CheckboxInput()
+
+    def __init__(self, label: str, record_type: str | None = None, **kwargs: Any) -> None:
         super().__init__(label, coerce=optional_id, choices=[], **kwargs)
+        self.record_type = record_type
 
     def offer(self, rows: Iterable[tuple[int, str]]) -> None:
         self.choices = [SelectChoice(str(row_id), text) for row_id, text in rows]
 
     def pre_validate(self, form: Any) -> None:
-        offered = {choice.value for choice in self.choices}
-        if any(str(value) not in offered for value in self.data or ()):
+        if len(self.data or ()) > MOST_CHOSEN:
+            raise ValidationError(f"Choose {MOST_CHOSEN} at most.")
+        if not _are_offered(self, self.data or []):
             raise ValidationError("Choose from the list.")
+
+
+def _are_offered(field: IdField | IdsField, ids: Sequence[int | None]) -> bool:
+    """Whether each of `ids` is on the list; a row found by search is put onto it."""
+    offered = {choice.value for choice in field.choices}
+    missing = [row_id for row_id in ids if str(row_id) not in offered]
+    if missing and field.record_type and None not in missing:
+        found = registry.record_types[field.record_type].titles([i for i in missing if i is not None])
+        field.choices = [*field.choices, *(SelectChoice(str(i), title) for i, title in found.items())]
+        missing = [row_id for row_id in missing if row_id not in found]
+    return not missing
 
 
 class PersonField(IdField):

@@ -6,13 +6,14 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Blueprint, Flask, current_app, g, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, current_app, g, jsonify, redirect, render_template, request, url_for
 from sqlalchemy import select, text
 
 from soconnective.core.access import may, public
 from soconnective.core.db import db
 from soconnective.core.panels import draw_panels
 from soconnective.core.registry import NavItem, registry
+from soconnective.core.search import matching
 from soconnective.events import EventRow
 
 bp = Blueprint("dashboard", __name__)
@@ -48,6 +49,19 @@ def search() -> Any:
         if hits:
             groups.append((source.label, hits))
     return render_template("dashboard/search.html", words=words, groups=groups)
+
+
+@bp.get("/dashboard/pick/<any(contact, company, deal):record_type>")
+@may("records.view")
+def pick(record_type: str) -> Any:
+    """Rows to choose from in a form, found by their words: a list of [id, title]."""
+    found = matching(record_type, request.args.get("q", "")[:200])
+    model = registry.record_types[record_type].model
+    ids = (
+        db.session.scalars(select(model.id).where(model.id.in_(found)).limit(50)) if found is not None else ()
+    )
+    titles = registry.record_types[record_type].titles(list(ids))
+    return jsonify(sorted(titles.items(), key=lambda pair: pair[1].casefold()))
 
 
 @bp.get("/healthz")

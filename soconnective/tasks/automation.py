@@ -63,7 +63,9 @@ class CreateTaskForm(Form):  # type: ignore[misc]
         choices=[SelectChoice("owner", "the record's owner"), SelectChoice("person", "a fixed person")],
         default="owner",
     )
-    person_id = PersonField("Fixed person", blank="choose a person")
+    person_id = PersonField(
+        "Fixed person", blank="choose a person", render_kw={"data-only-when": "assign_to=person"}
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -22,8 +22,8 @@ class TaskForm(RecordForm):
     priority = SelectField(
         "Priority", choices=[SelectChoice(k, v) for k, v in PRIORITIES.items()], default="normal"
     )
-    deal_id = IdField("Deal", blank="no deal")
-    contact_id = IdField("Contact", blank="no contact")
+    deal_id = IdField("Deal", blank="no deal", record_type="deal")
+    contact_id = IdField("Contact", blank="no contact", record_type="contact")
     details = TextAreaField("Details", validators=[Length(max=20_000)])
 
     def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:

@@ -14,11 +14,14 @@ from soconnective.accounts import operations, queries
 from soconnective.accounts.models import User
 from soconnective.automation.models import AutomationRun
 from soconnective.contacts.models import Company, Contact
+from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.model import Base
 from soconnective.core.tenancy import acting_in
 from soconnective.deals.models import Deal
 from soconnective.demo.names import PEOPLE
+from soconnective.events import EventRow
+from soconnective.tasks.models import Task
 from tests.workspaces import PASSWORD
 
 PAGE = "/dashboard/settings/demo"
@@ -49,6 +52,23 @@ def test_it_holds_what_is_promised(made: Flask) -> None:
             assert {"succeeded", "not_matched"} <= outcomes
         with acting_in(globex.id):
             assert 0 < (db.session.scalar(select(func.count()).select_from(Contact)) or 0) < 40
+
+
+def test_its_history_lies_behind_us_and_in_order(made: Flask) -> None:
+    with made.app_context():
+        acme = queries.all_tenants()[0]
+        with acting_in(acme.id):
+            moments = list(db.session.scalars(select(EventRow.occurred_at).order_by(EventRow.id)))
+            assert moments == sorted(moments) and moments[-1] <= clock.now()
+            assert (moments[-1] - moments[0]).days > 90
+            runs = list(db.session.scalars(select(AutomationRun.outcome)))
+            assert runs.count("succeeded") > 100 and "failed" not in runs
+            overdue = (
+                select(func.count())
+                .select_from(Task)
+                .where(Task.status == "open", Task.due_on < clock.now().date())
+            )
+            assert 2 < (db.session.scalar(overdue) or 0) < 30
 
 
 def test_the_owner_removes_it_with_one_button_and_sets_up(made: Flask) -> None:

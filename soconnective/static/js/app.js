@@ -97,3 +97,75 @@ document.addEventListener("click", (event) => {
 document.addEventListener("toggle", (event) => {
   if (event.target.id === "sidebar-menu") document.body.classList.toggle("menu-open", event.target.open);
 }, true);
+
+// Long lists of records: a box above them finds rows by their words, beyond those that the page holds.
+async function find(url, words) {
+  const answer = await fetch(`${url}?q=${encodeURIComponent(words)}`, { headers: { Accept: "application/json" } });
+  return answer.ok ? answer.json() : [];
+}
+
+function addOption(list, id, title) {
+  if (list.matches("select")) {
+    if (![...list.options].some((option) => option.value === String(id))) list.add(new Option(title, id));
+    return;
+  }
+  if (list.querySelector(`input[value="${id}"]`)) return;
+  const label = document.createElement("label");
+  label.className = "form-check";
+  const box = Object.assign(document.createElement("input"), { type: "checkbox", className: "form-check-input", name: list.dataset.name, value: id });
+  const text = document.createElement("span");
+  text.textContent = title;
+  label.append(box, text);
+  list.append(label);
+}
+
+function show(list, words, found) {
+  const wanted = new Set(found.map(([id]) => String(id)));
+  if (list.matches("select")) {
+    for (const option of list.options) option.hidden = Boolean(words) && option.value !== "" && !option.selected && !wanted.has(option.value);
+    if (words && found.length === 1) list.value = String(found[0][0]);
+    return;
+  }
+  for (const label of list.querySelectorAll("label")) {
+    const box = label.querySelector("input");
+    label.hidden = Boolean(words) && !box.checked && !wanted.has(box.value);
+  }
+}
+
+function addFinder(list) {
+  if (list.dataset.ready || (!list.matches("select") && list.children.length < 8)) return;
+  list.dataset.ready = "yes";
+  const box = Object.assign(document.createElement("input"), { type: "search", className: "form-control finder", placeholder: "Find by the first letters", maxLength: 100 });
+  box.setAttribute("aria-label", `Find: ${list.dataset.label}`);
+  box.setAttribute("autocomplete", "off");
+  list.before(box);
+  let waiting;
+  box.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      const words = box.value.trim();
+      const found = words ? await find(list.dataset.find, words) : [];
+      for (const [id, title] of found) addOption(list, id, title);
+      show(list, words, found);
+    }, 200);
+  });
+  box.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+}
+
+// Fields that only count when another one says so: data-only-when="assign_to=person".
+function showDependents(root) {
+  for (const field of root.querySelectorAll("[data-only-when]")) {
+    const [name, value] = field.dataset.onlyWhen.split("=");
+    const other = field.form?.elements[field.name.replace(/[^-]+$/, name)];
+    if (other) field.closest(".form-grid > div").hidden = other.value !== value;
+  }
+}
+
+function enhance() {
+  document.querySelectorAll("[data-find]").forEach(addFinder);
+  showDependents(document);
+}
+document.addEventListener("change", () => showDependents(document));
+document.addEventListener("DOMContentLoaded", enhance);
+document.addEventListener("htmx:after:swap", enhance);
+if (document.readyState !== "loading") enhance();
