@@ -69,7 +69,7 @@ def init_app(app: Flask) -> None:
         NewItem("company", "Company", "companies.new", "building", 20, lambda _type, _id: None),
         Panel("contacts", "company", 10, "contacts/_panel.html", _people_of),
         Dependant(
-            "contacts", "company", "contacts", "are kept, without the company", _count_people, _release_people
+            "contacts", "company", "contacts", "kept, without the company", _count_people, _release_people
         ),
         Search("contacts", "Contacts", 10, _find_contacts),
         Search("companies", "Companies", 20, _find_companies),

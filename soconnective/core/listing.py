@@ -184,6 +184,6 @@ def _typed(value: Any, kind: type) -> Any:
         return number
     if kind is int and (isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**62):
         raise TypeError("not an integer")
-    if kind is str and not isinstance(value, str):
-        raise TypeError("not a text")
+    if not isinstance(value, kind):
+        raise TypeError(f"not a {kind.__name__}")
     return value

@@ -38,7 +38,7 @@ def init_app(app: Flask) -> None:
     for kind in ("deal", "contact", "company"):
         registry.add(
             Panel(f"timeline-{kind}", kind, 90, "timeline/_panel.html", _panel_context(kind)),
-            Dependant(f"notes-{kind}", kind, "notes", "are deleted too", _counter(kind), _releaser(kind)),
+            Dependant(f"notes-{kind}", kind, "notes", "deleted too", _counter(kind), _releaser(kind)),
         )
 
 

@@ -1,0 +1,58 @@
+"""Up, down and up again, with a full database in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_migrate import downgrade, upgrade
+
+from soconnective import create_app, demo
+from soconnective.core.db import db
+from tests.databases import SECRET_KEY
+
+
+@pytest.fixture
+def empty_app(databases: Any) -> Any:
+    url = databases.empty()
+    app = create_app({"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY, "TESTING": True})
+    yield app
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+    databases.discard(url)
+
+
+def counts() -> dict[str, int]:
+    with db.engine.connect() as connection:
+        return {
+            table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for table in db.metadata.sorted_tables
+        }
+
+
+def test_a_full_database_survives_a_step_down_and_up(empty_app: Flask) -> None:
+    with empty_app.app_context():
+        upgrade()
+        demo.make()
+        db.session.remove()
+        before = counts()
+        assert before["events"] > 500
+        downgrade(revision="0001")
+        assert "tf_last_counter" not in {c["name"] for c in sa.inspect(db.engine).get_columns("users")}
+        upgrade()
+        assert counts() == before
+
+
+def test_all_the_way_down_leaves_nothing(empty_app: Flask) -> None:
+    with empty_app.app_context():
+        upgrade()
+        downgrade(revision="base")
+        assert set(sa.inspect(db.engine).get_table_names()) <= {
+            "alembic_version",
+            "sqlite_sequence",
+            "sqlite_stat1",
+        }
+        upgrade()
