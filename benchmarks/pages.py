@@ -20,11 +20,14 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from flask import Response, g, request
 from harness import Databases, median, p95, say, table, working_in
 from sqlalchemy import event, insert
+from waitress import create_server
 
 from soconnective import create_app
 from soconnective.contacts.models import Contact, ContactIdentity
@@ -83,9 +86,6 @@ def fill(team: Team, number: int) -> tuple[int, int]:
 
 def _serve(url: str, port: int) -> None:
     """The server's process: the app as it is, with the number of statements in a header."""
-    from flask import Response, g, request
-    from waitress import create_server
-
     cheap = {"SECURITY_PASSWORD_HASH": "plaintext", "SECURITY_PASSWORD_SCHEMES": ["plaintext"]}
     app = create_app({"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY, **cheap})
     with app.app_context():
@@ -209,7 +209,7 @@ def start_time(databases: Databases) -> float:
         port = free_port()
         environment = os.environ | {"DATABASE_URL": url, "PORT": str(port), "SECRET_KEY": SECRET_KEY}
         began = time.perf_counter()
-        command = [os.path.join(os.path.dirname(sys.executable), "soconnective"), "serve"]
+        command = [str(Path(sys.executable).parent / "soconnective"), "serve"]
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as server:

@@ -67,7 +67,7 @@ def serve(demo_if_empty: bool) -> None:
     if not has_users:
         code = setup_code()
     db.session.remove()
-    app: Any = current_app._get_current_object()  # type: ignore[attr-defined]
+    app: Any = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     try:
         server = create_server(
             app,

@@ -52,7 +52,7 @@ def wrong(place: str, source: str) -> list[str]:
     return [
         name
         for name in imports(source)
-        if name != place and name != "config" and (name not in LEVEL or LEVEL[name] >= LEVEL[place])
+        if name not in (place, "config") and (name not in LEVEL or LEVEL[name] >= LEVEL[place])
     ]
 
 

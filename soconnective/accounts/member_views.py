@@ -45,6 +45,8 @@ def revoke(invitation_id: int) -> Any:
     invitation = queries.get_invitation(invitation_id) or abort(404)
     if RecordForm().saved(lambda: operations.revoke(invitation)):
         flash("The invitation no longer works.", "success")
+    else:
+        flash("That did not work. Try again.", "warning")
     return redirect(url_for("members.index"))
 
 

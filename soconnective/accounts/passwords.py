@@ -40,7 +40,7 @@ def check_password(password: str, email: str) -> None:
         raise Refused(f"Use at most {LONGEST} characters.", "password")
     if password.casefold() in _COMMON or password == DEMO_PASSWORD:
         raise Refused("This password is too well known. Choose another one.", "password")
-    if password.casefold() in (email.casefold(), email.split("@")[0].casefold()):
+    if password.casefold() in (email.casefold(), email.split("@", maxsplit=1)[0].casefold()):
         raise Refused("Do not use the e-mail address as the password.", "password")
 
 

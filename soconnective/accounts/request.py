@@ -30,7 +30,7 @@ def _load() -> Any:
         if not queries.has_users():
             return redirect(url_for("accounts.setup"))
         return None
-    user: Any = current_user._get_current_object()
+    user: Any = current_user._get_current_object()  # noqa: SLF001  werkzeug has no other way to the object
     access.enter_actor(Actor("person", user.id, user.name))
     memberships = queries.memberships_of(user.id)
     g.workspaces = [(membership, tenant) for membership, tenant in memberships]
@@ -74,7 +74,9 @@ def _refuse_other_workspace(tenant_id: int) -> Any:
 def _is_here(item: str, endpoint: str) -> bool:
     """Whether an entry of the sidebar leads to where we are: to this page, or to the area's list."""
     area, page = item.split(".")
-    return item == endpoint or (page == "index" and endpoint.split(".")[0] == area and area != "dashboard")
+    return item == endpoint or (
+        page == "index" and endpoint.split(".", maxsplit=1)[0] == area and area != "dashboard"
+    )
 
 
 def _context() -> dict[str, Any]:

@@ -19,7 +19,7 @@ class OneTimeCodes(Totp):  # type: ignore[misc]
 
     def verify_totp(self, token: str, totp_secret: str, user: Any, window: int = 0) -> bool:
         """Whether `token` is right and newer than the last one that was used, also in a race of two."""
-        person = user._get_current_object() if isinstance(user, LocalProxy) else user
+        person = user._get_current_object() if isinstance(user, LocalProxy) else user  # noqa: SLF001  no other way
         db.session.refresh(person, ["tf_last_counter"], with_for_update=True)
         return bool(super().verify_totp(token, totp_secret, person, window))
 

@@ -208,14 +208,13 @@ def _record(session: OrmSession, runs: list[Run]) -> None:
     try:
         with session.connection().begin_nested():
             trace.record(session, runs)
-        return
     except Exception:
         log.exception("the traces of %s runs could not be written", len(runs))
         require_alive(session)
-    for run in runs:
-        run.checks, run.steps = [], []
-        run.detail = f"{run.outcome}; the trace could not be written"
-    trace.record(session, runs)
+        for run in runs:
+            run.checks, run.steps = [], []
+            run.detail = f"{run.outcome}; the trace could not be written"
+        trace.record(session, runs)
 
 
 def _log(error: BaseException, rule: Rule) -> None:

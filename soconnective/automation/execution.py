@@ -177,7 +177,10 @@ class _HiddenError(ActionFailed):
 
 
 def _require_no_hidden_error(session: OrmSession) -> None:
-    """A step that swallowed a database error poisoned the transaction (PostgreSQL): said here, while the
-    savepoint can still be rolled back. Releasing it would fail and take the whole save along."""
+    """Refuse the release of a savepoint in which a step swallowed a database error.
+
+    Such an error poisons PostgreSQL's transaction: the savepoint can still be rolled back, but
+    releasing it would fail and take the whole save along.
+    """
     if not is_transaction_alive(session):
         raise _HiddenError("a step hid an error of the database, so nothing of this rule can be kept")

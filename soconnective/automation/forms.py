@@ -260,7 +260,7 @@ class Builder:
 class _Unsaid:
     """A piece whose settings are not complete yet: said by its label."""
 
-    def __init__(self, cls: type[Action] | type[Trigger]) -> None:
+    def __init__(self, cls: type[Action | Trigger]) -> None:
         self._cls = cls
 
     def describe(self) -> str:

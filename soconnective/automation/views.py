@@ -154,4 +154,6 @@ def restore(automation_id: int) -> Any:
     rule = queries.get_any_automation(automation_id)
     if RecordForm(obj=rule).saved(lambda: operations.restore_automation(rule)):
         flash("The rule is back, switched off.", "success")
+    else:
+        flash("Somebody changed this rule in the same moment. Look at it, then try again.", "warning")
     return redirect(url_for("automations.show", automation_id=automation_id))

@@ -45,7 +45,7 @@ def company_choices(keep: int | None = None, limit: int = 500) -> list[tuple[int
     return _choices(Company, keep, limit)
 
 
-def _choices(model: type[Contact] | type[Company], keep: int | None, limit: int) -> list[tuple[int, str]]:
+def _choices(model: type[Contact | Company], keep: int | None, limit: int) -> list[tuple[int, str]]:
     rows = [
         (row.id, row.name)
         for row in db.session.execute(select(model.id, model.name).order_by(model.name).limit(limit))

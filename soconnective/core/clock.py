@@ -58,5 +58,5 @@ def from_local(wall: datetime, zone: str) -> datetime:
 
 def day_bounds(day: date, zone: str) -> tuple[datetime, datetime]:
     """The UTC moments at which `day` begins and ends in `zone` (23 to 25 hours apart)."""
-    start = datetime(day.year, day.month, day.day)
+    start = datetime(day.year, day.month, day.day)  # noqa: DTZ001  a wall clock, given its zone below
     return from_local(start, zone), from_local(start + timedelta(days=1), zone)

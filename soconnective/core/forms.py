@@ -187,7 +187,7 @@ def _shown(field: Field) -> str:
     choices = getattr(field, "iter_choices", None)
     if choices is not None:
         return ", ".join(str(choice[1]) for choice in field.iter_choices() if choice[2]) or "(none)"
-    value = field._value() if hasattr(field, "_value") else field.data
+    value = field._value() if hasattr(field, "_value") else field.data  # noqa: SLF001  what WTForms' widgets call
     return str(value) if value not in (None, "") else "(empty)"
 
 

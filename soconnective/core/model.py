@@ -76,7 +76,7 @@ class TenantOwned(Identified):
     """A row of one tenant. The walls in `core.tenancy` act on every subclass."""
 
     @declared_attr
-    def tenant_id(cls) -> Mapped[int]:
+    def tenant_id(cls) -> Mapped[int]:  # noqa: N805  SQLAlchemy calls it with the class
         return mapped_column(BigId, ForeignKey("tenants.id"), nullable=False, sort_order=-9)
 
 
@@ -93,7 +93,7 @@ class Versioned:
     version: Mapped[int] = mapped_column(Integer, default=1, sort_order=92)
 
     @declared_attr.directive
-    def __mapper_args__(cls) -> dict[str, Any]:
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805  SQLAlchemy calls it with the class
         return {"version_id_col": cls.__dict__.get("version", cls.version)}
 
 

@@ -115,24 +115,13 @@ def searchable_models() -> list[type]:
     return list(_sources)
 
 
+_Records = dict[tuple[Source, int], dict[int, Texts]]  # by source and tenant: record id -> its own texts
+
+
 @event.listens_for(Session, "after_flush")
 def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
-    fresh: dict[tuple[Source, int], dict[int, Texts]] = {}  # by source and tenant: record id -> its own texts
-    again: dict[tuple[Source, int], dict[int, Texts]] = {}  # those whose parts must be read too
-    for row in session.new:
-        if (source := _sources.get(type(row))) is not None:
-            fresh.setdefault((source, row.tenant_id), {})[row.id] = source.texts(row)
-    for row in session.dirty:
-        if (source := _sources.get(type(row))) is not None and session.is_modified(row):
-            texts = source.texts(row)
-            if _words(source.texts(Before(row))) != _words(texts):
-                again.setdefault((source, row.tenant_id), {})[row.id] = texts
-    for rows in (session.new, session.dirty, session.deleted):
-        for row in rows:
-            if (source := _parts.get(type(row))) is not None:
-                column = source.parts[type(row)]
-                for owner in {getattr(row, column), getattr(Before(row), column)} - {None}:
-                    again.setdefault((source, row.tenant_id), {}).setdefault(owner, ())
+    fresh, again = _own_words_changed(session)
+    _parts_changed(session, again)
     gone = set()
     for row in session.deleted:
         if (source := _sources.get(type(row))) is not None:
@@ -147,6 +136,31 @@ def _on_after_flush(session: OrmSession, _context: UOWTransaction) -> None:
         _write(session, source, tenant_id, left, read=True)
     for (source, tenant_id), records in fresh.items():
         _write(session, source, tenant_id, records)
+
+
+def _own_words_changed(session: OrmSession) -> tuple[_Records, _Records]:
+    """New records, and those whose own columns say something else now: their parts must be read too."""
+    fresh: _Records = {}
+    again: _Records = {}
+    for row in session.new:
+        if (source := _sources.get(type(row))) is not None:
+            fresh.setdefault((source, row.tenant_id), {})[row.id] = source.texts(row)
+    for row in session.dirty:
+        if (source := _sources.get(type(row))) is not None and session.is_modified(row):
+            texts = source.texts(row)
+            if _words(source.texts(Before(row))) != _words(texts):
+                again.setdefault((source, row.tenant_id), {})[row.id] = texts
+    return fresh, again
+
+
+def _parts_changed(session: OrmSession, again: _Records) -> None:
+    """Add the records whose parts came, went or changed; a part that moved counts for both."""
+    for rows in (session.new, session.dirty, session.deleted):
+        for row in rows:
+            if (source := _parts.get(type(row))) is not None:
+                column = source.parts[type(row)]
+                for owner in {getattr(row, column), getattr(Before(row), column)} - {None}:
+                    again.setdefault((source, row.tenant_id), {}).setdefault(owner, ())
 
 
 def _write(

@@ -221,7 +221,7 @@ def _on_error(error: Exception) -> Any:
     ):
         code = 400
     if code >= 500:
-        log.exception("request failed: %s %s", request.method, request.path)
+        log.error("request failed: %s %s", request.method, request.path, exc_info=error)
         if request_config("PROPAGATE_EXCEPTIONS") is True and code == 500:
             raise error
     return Response(_page(code, *TITLES[code]), code, mimetype="text/html")

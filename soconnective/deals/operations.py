@@ -101,9 +101,8 @@ def _assign(deal: Deal, values: dict[str, Any]) -> None:
     for name, value in values.items():
         if name not in _COLUMNS:
             raise TypeError(f"a deal has no {name}")
-        if name == "amount" and value is not None:
-            value = Decimal(value).quantize(CENT)
-        setattr(deal, name, value)
+        is_money = name == "amount" and value is not None
+        setattr(deal, name, Decimal(value).quantize(CENT) if is_money else value)
 
 
 def _stage(stage_id: int) -> Stage:

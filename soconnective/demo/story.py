@@ -75,7 +75,7 @@ class Story:
     def moment(self, day: int, hour: int | None = None) -> datetime:
         """A moment of office hours, `day` days from today on the workspace's calendar."""
         date = workspace_today() + timedelta(days=day)
-        wall = datetime(
+        wall = datetime(  # noqa: DTZ001  a wall clock, given its zone below
             date.year,
             date.month,
             date.day,

@@ -42,34 +42,43 @@ def _on_after_flush(session: OrmSession, context: UOWTransaction) -> None:
     notes: Notes = {}
     deleted = _deleted(context)
     for row in session.new:
-        if (watch := watches.get(type(row))) is not None:
-            values = {
-                name: (None, value) for name in watch.fields if (value := getattr(row, name)) is not None
-            }
-            _note(notes, watch, row, "created", values)
-        elif (part := parts.get(type(row))) is not None:
-            _note_part(notes, *part, before=None, after=row)
+        _note_new(notes, row)
     for row in session.dirty:
-        if row in deleted:
-            continue
-        if (watch := watches.get(type(row))) is not None:
-            if changed := _changed(row, watch):
-                _note(notes, watch, row, "updated", changed)
-        elif (part := parts.get(type(row))) is not None and session.is_modified(row):
-            _note_part(notes, *part, before=Before(row), after=row)
+        if row not in deleted:
+            _note_changed(notes, row, session)
     for row in deleted:
-        if (watch := watches.get(type(row))) is not None:
-            before = Before(row)
-            values = {
-                name: (value, None) for name in watch.fields if (value := getattr(before, name)) is not None
-            }
-            _note(notes, watch, row, "deleted", values)
-        elif (part := parts.get(type(row))) is not None:
-            _note_part(notes, *part, before=Before(row), after=None)
+        _note_deleted(notes, row)
     if notes:
         pending_of(session).notes.extend(notes.values())
         for note in notes.values():
             _say(note)
+
+
+def _note_new(notes: Notes, row: Any) -> None:
+    if (watch := watches.get(type(row))) is not None:
+        values = {name: (None, value) for name in watch.fields if (value := getattr(row, name)) is not None}
+        _note(notes, watch, row, "created", values)
+    elif (part := parts.get(type(row))) is not None:
+        _note_part(notes, *part, before=None, after=row)
+
+
+def _note_changed(notes: Notes, row: Any, session: OrmSession) -> None:
+    if (watch := watches.get(type(row))) is not None:
+        if changed := _changed(row, watch):
+            _note(notes, watch, row, "updated", changed)
+    elif (part := parts.get(type(row))) is not None and session.is_modified(row):
+        _note_part(notes, *part, before=Before(row), after=row)
+
+
+def _note_deleted(notes: Notes, row: Any) -> None:
+    if (watch := watches.get(type(row))) is not None:
+        before = Before(row)
+        values = {
+            name: (value, None) for name in watch.fields if (value := getattr(before, name)) is not None
+        }
+        _note(notes, watch, row, "deleted", values)
+    elif (part := parts.get(type(row))) is not None:
+        _note_part(notes, *part, before=Before(row), after=None)
 
 
 def _deleted(context: UOWTransaction) -> dict[Any, None]:

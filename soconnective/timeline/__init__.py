@@ -44,7 +44,7 @@ def init_app(app: Flask) -> None:
 
 def _note_url(note_id: int) -> str:
     note = db.session.get(Note, note_id)
-    return views._url(views._place_of(note)) if note else ""
+    return views.url_of_place(views.place_of(note)) if note else ""
 
 
 def _for_record(record_type: str, record_id: int) -> dict[str, Any] | None:

@@ -50,7 +50,7 @@ class Names:
             self.found[kind] = reader(ids) if reader else registry.record_types[kind].titles(ids)
 
     def of(self, name: str, value: Any) -> str:
-        if value is None or value == "" or value == []:
+        if value is None or value in ("", []):
             return "nothing"
         if isinstance(value, list):
             return ", ".join(self.of(name, item) for item in value)
@@ -60,11 +60,8 @@ class Names:
         kind = _RECORDS.get(name) or name
         if kind in self.found:
             return self.found[kind].get(value, "one that is gone")
-        if name.endswith("_on"):
-            return date_text(value)
-        if name.endswith("_at"):
-            return datetime_text(value)
-        return str(value)
+        write = {"_on": date_text, "_at": datetime_text}.get(name[-3:], str)
+        return write(value)
 
 
 def _tells(row: EventRow) -> bool:

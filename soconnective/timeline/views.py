@@ -51,8 +51,10 @@ def new() -> Any:
         abort(404)
     if form.saved(lambda: operations.write_note(**form.values())):
         flash("The note is written.", "success")
-        return redirect(_url(form.place))
-    return render_template("timeline/note.html", form=form, cancel=_url(form.place), note=None), form.status
+        return redirect(url_of_place(form.place))
+    return render_template(
+        "timeline/note.html", form=form, cancel=url_of_place(form.place), note=None
+    ), form.status
 
 
 @bp.route("/notes/<id:note_id>/edit", methods=["GET", "POST"])
@@ -60,7 +62,7 @@ def new() -> Any:
 def edit(note_id: int) -> Any:
     note = get_note(note_id)
     form = EditForm(obj=note)
-    back = _url(_place_of(note))
+    back = url_of_place(place_of(note))
     if form.saved(lambda: operations.update_note(note, form.body.data or "")):
         return redirect(back)
     return render_template("timeline/note.html", form=form, cancel=back, note=note), form.status
@@ -75,7 +77,7 @@ class EditForm(RecordForm):
 def delete(note_id: int) -> Any:
     note = get_note(note_id)
     form = RecordForm(obj=note)
-    back = _url(_place_of(note))
+    back = url_of_place(place_of(note))
     if form.saved(lambda: operations.delete_note(note)):
         flash("The note is gone; the timeline still says that it was there.", "success")
         return redirect(back)
@@ -101,9 +103,9 @@ def story(record_type: str, record_id: int) -> Any:
     )
 
 
-def _place_of(note: Note) -> tuple[str, int] | None:
+def place_of(note: Note) -> tuple[str, int] | None:
     return next(((kind, getattr(note, f"{kind}_id")) for kind in PLACES if getattr(note, f"{kind}_id")), None)
 
 
-def _url(place: tuple[str, int] | None) -> str:
+def url_of_place(place: tuple[str, int] | None) -> str:
     return registry.record_types[place[0]].url(place[1]) if place else url_for("dashboard.index")

@@ -45,11 +45,11 @@ def saved(app: Flask, team: Any) -> Iterator[Any]:
             db.session.rollback()
         return found
 
-    yield read
+    return read
 
 
 def bodies(page: str) -> list[str]:
-    return re.findall(r"<textarea[^>]*>\s*(.*?)</textarea>", page, re.S)
+    return re.findall(r"<textarea[^>]*>\s*(.*?)</textarea>", page, re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_clash_shows_both_sentences_and_loses_neither(
     mine = {**RULE, "steps-0-kind": "log_note", "steps-0-body": "mine"}
     answer = owner.post(url, data={**mine, "version": old})
     assert answer.status_code == 409
-    table = re.search(r'role="alert">(.*?)</table>', answer.text, re.S)
+    table = re.search(r'role="alert">(.*?)</table>', answer.text, re.DOTALL)
     assert table and "log note “mine”" in table[1] and "log note “first”, log note “second”" in table[1]
     assert "a deal is won" not in re.findall(r"<td>(.*?)</td>", table[1])  # the trigger is the same: no clash
     assert bodies(answer.text) == ["mine"]

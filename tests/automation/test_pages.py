@@ -189,7 +189,7 @@ def test_why_says_what_each_rule_said(app: Flask, team: Any, owner: FlaskClient)
         with write_transaction():
             operations.delete_automation(late)
     page = owner.get(f"{URL}/why/{event_id}").text
-    said = dict(re.findall(r'automations/\d+">([^<]+)</a></td><td>(.*?)</td>', page, re.S))
+    said = dict(re.findall(r'automations/\d+">([^<]+)</a></td><td>(.*?)</td>', page, re.DOTALL))
     assert set(said) == {"Ran", "Off", "Moved", "Newer", "Late"}
     assert "task created; note logged" in said["Ran"] and page.index(">Ran<") < page.index(">Off<")
     assert "It is switched off." in said["Off"]

@@ -78,8 +78,8 @@ def test_a_held_foreign_row_is_not_changed(inside: Any, rivals: Any) -> None:
     with acting_in(rivals.id):
         theirs = make_contact("Their", "Contact")
     db.session.add(theirs)
+    theirs.job_title = "stolen"
     with pytest.raises(CrossTenant):
-        theirs.job_title = "stolen"
         db.session.flush()
 
 
