@@ -9,7 +9,8 @@ from flask import Flask
 from sqlalchemy import delete, select
 
 from soconnective.contacts.models import Contact
-from soconnective.contacts.operations import Identity, update_contact
+from soconnective.contacts.operations import Identity, create_contact, update_contact
+from soconnective.core import search
 from soconnective.core.db import db, write_transaction
 from soconnective.core.search import matching, normalise, words_table
 from soconnective.core.tenancy import acting_in
@@ -78,3 +79,17 @@ def test_reindex_writes_what_was_lost(app: Flask, team: Any, rivals: Any) -> Non
     for workspace in (team, rivals):
         with app.app_context(), acting_in(workspace.id):
             assert names("firm") == ["Ana Ruiz"]
+
+
+@pytest.mark.parametrize("cap", [2000, 30])
+def test_several_words_find_what_has_them_all(inside: Any, monkeypatch: pytest.MonkeyPatch, cap: int) -> None:
+    """Also where each word is too common to be read whole, and on a database without statistics."""
+    monkeypatch.setattr(search, "CAP", cap)
+    with write_transaction():
+        for number in range(100):
+            create_contact("Ana" if number % 2 else "Bea", f"Aaa {number:03}", job_title="Buyer")
+    assert names("aaa 099") == ["Ana Aaa 099"]
+    assert names("ana aaa 09") == [f"Ana Aaa {n:03}" for n in (91, 93, 95, 97, 99)]
+    assert len(names("buyer aaa")) == min(100, cap)
+    assert len(names("bea buyer aaa")) == min(50, cap)
+    assert names("ana bea") == [] and names("aaa zzz") == []
