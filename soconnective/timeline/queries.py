@@ -16,6 +16,7 @@ from soconnective.core.registry import registry
 from soconnective.events import EventLink, EventRow, event_types
 from soconnective.timeline.fields import Names, field_lines
 from soconnective.timeline.models import Note
+from soconnective.timeline.operations import may_change
 
 PER_PAGE = 20
 _SWALLOWED = {"deal.won": "deal.stage_changed", "deal.lost": "deal.stage_changed"}
@@ -37,6 +38,8 @@ class Entry:
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     note: Note | None = None
     note_text: str | None = None
+    may_edit: bool = False
+    may_delete: bool = False
     run_url: str | None = None
     is_watched: bool = False
 
@@ -119,6 +122,8 @@ def _entry(
         [] if is_note else field_lines(row, names),
         note,
         None if note or not is_note else str(row.snapshot.get("body") or ""),
+        note is not None and may_change(note),
+        note is not None and (note.is_system or may_change(note)),
         runs.get((row.parent_id or 0, row.actor_id or 0)),
         is_trigger(row.name),
     )
