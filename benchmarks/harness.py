@@ -6,6 +6,7 @@ of the database, taken before, gets exactly the same ones by hand. What is betwe
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
@@ -142,11 +143,14 @@ def timed(
 ) -> list[float]:
     """Milliseconds of `work` on each item."""
     times = []
+    gc.collect()
+    gc.freeze()  # as `soconnective serve` does
     for item in items:
         operations.append([])
         began = time.perf_counter()
         work(item)
         times.append((time.perf_counter() - began) * 1000)
+    gc.unfreeze()
     del operations[0]
     return times
 

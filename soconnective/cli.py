@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import sys
@@ -94,6 +95,8 @@ def serve(demo_if_empty: bool) -> None:
     if code:
         click.echo(f"Set it up there with the code {code}")
     click.echo("Ctrl-C stops it.")
+    gc.collect()
+    gc.freeze()  # what the start made stays for good: the collector need not walk it during requests
     try:
         server.run()
     except KeyboardInterrupt:

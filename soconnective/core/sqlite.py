@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import InsertmanyvaluesSentinelOpts
 
 log = logging.getLogger(__name__)
 BUSY_SECONDS = 15.0
@@ -117,6 +118,9 @@ def connect_args() -> dict[str, Any]:
 def prepare(engine: Engine) -> None:
     """Install the pragmas, the explicit BEGIN and the write lock on `engine` (once per engine)."""
     lock, statistics = threading.Lock(), Statistics()
+    # One writer and AUTOINCREMENT: the ids of a multi-row INSERT rise with its rows, so the flush of many
+    # new records may be one statement (SQLAlchemy sorts by the id that comes back). Not its default here.
+    engine.dialect.insertmanyvalues_implicit_sentinel = InsertmanyvaluesSentinelOpts.AUTOINCREMENT
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: QueuedConnection, _entry: ConnectionPoolEntry) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import insert, select, text
+from sqlalchemy import event, insert, select, text
 
 from soconnective.contacts.models import Contact
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in, current_tenant_id
+from soconnective.timeline.models import Note
 
 
 def plan_of_a_search() -> str:
@@ -45,3 +46,23 @@ def test_many_changed_rows_refresh_the_statistics(
         assert bool(counted.scalar()) is (number == 3000)
         walks = "USING INDEX ix_contacts_name (tenant_id=?)" in plan_of_a_search()
         assert walks is (number == 100)  # the control: without counts it walks the whole tenant
+
+
+def test_many_new_records_are_one_statement_and_each_has_its_own_id(inside: Any) -> None:
+    """On both databases: what came back is matched to the right object."""
+    found = []
+
+    def _note(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.startswith("INSERT INTO notes"):
+            found.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", _note)
+    with write_transaction():
+        notes = [Note(body=f"note {n}") for n in range(300)]
+        db.session.add_all(notes)
+        db.session.flush()
+        ids = [note.id for note in notes]
+    event.remove(db.engine, "before_cursor_execute", _note)
+    assert len(found) < 5 and ids == sorted(set(ids))
+    stored = dict(db.session.execute(select(Note.id, Note.body)).all())  # type: ignore[arg-type]
+    assert [stored[row_id] for row_id in ids] == [f"note {n}" for n in range(300)]

@@ -56,7 +56,10 @@ def test_somebody_elses_note_is_not_changed(team: Any, story: dict[str, int], si
 def test_ones_own_note_is_changed_and_deleted(team: Any, story: dict[str, int], sign_in: Any) -> None:
     client, mine = sign_in(team.member), story[team.member.name]
     assert (
-        client.post(f"/dashboard/timeline/notes/{mine}/edit", data={"body": "better", "version": 1}).status_code == 302
+        client.post(
+            f"/dashboard/timeline/notes/{mine}/edit", data={"body": "better", "version": 1}
+        ).status_code
+        == 302
     )
     assert "better" in client.get(f"/dashboard/deals/{story['deal']}").text
     assert client.post(f"/dashboard/timeline/notes/{mine}/delete", data={"version": 2}).status_code == 302
