@@ -115,7 +115,10 @@ def demo_command(remove: bool) -> None:
     if remove:
         with write_transaction():
             number = demo.remove()
-        click.echo(f"{number} demo workspaces removed." if number else "There is no demo data.")
+        left = [found.name for found in queries.all_tenants() if found.is_demo]
+        click.echo(f"{number} demo workspaces removed." if number or left else "There is no demo data.")
+        if left:
+            click.echo(f"Kept, since real people work there: {', '.join(left)}.")
         return
     if not demo.is_empty():
         raise click.ClickException(

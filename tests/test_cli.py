@@ -110,3 +110,10 @@ def test_a_bad_setting_is_named(
     monkeypatch.setenv(name, value)
     with pytest.raises(BadSettings, match=name):
         create_app()
+
+
+def test_a_demo_workspace_with_real_people_is_kept_and_named(app: Flask, run: Any) -> None:
+    run("demo")
+    run("user", "add", "ana@x.example", "--name", "Ana", "--tenant", "Acme", "--password", PASSWORD)
+    said = run("demo", "--remove")
+    assert "1 demo workspaces removed" in said and "Kept, since real people work there: Acme." in said
