@@ -25,7 +25,7 @@ from soconnective.core.registry import (
     SearchHit,
     registry,
 )
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 
 __all__ = ["automation", "events", "init_app"]
 
@@ -154,7 +154,7 @@ def _find(words: str, limit: int) -> list[SearchHit]:
         return []
     rows = db.session.scalars(
         select(Appointment)
-        .where(Appointment.id.in_(found))
+        .where(among(Appointment.id, found))
         .order_by(Appointment.starts_at.desc())
         .limit(limit)
     )

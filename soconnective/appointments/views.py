@@ -19,7 +19,7 @@ from soconnective.core.db import db
 from soconnective.core.deletion import delete_page
 from soconnective.core.forms import RecordForm
 from soconnective.core.listing import Listing
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 from soconnective.core.workspace import current_workspace, workspace_today
 
 bp = Blueprint("appointments", __name__, url_prefix="/dashboard/appointments")
@@ -50,7 +50,7 @@ def index() -> Any:
         statement = statement.where(Appointment.status == request.args["status"])
     found = matching("appointment", request.args.get("q", ""))
     if found is not None:
-        statement = statement.where(Appointment.id.in_(found))
+        statement = statement.where(among(Appointment.id, found))
     listing = Listing(
         statement,
         sorts={"starts": Appointment.starts_at},

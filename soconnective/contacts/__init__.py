@@ -25,7 +25,7 @@ from soconnective.core.registry import (
     SearchHit,
     registry,
 )
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 
 __all__ = ["automation", "events", "init_app"]
 
@@ -125,7 +125,7 @@ def _find_contacts(words: str, limit: int) -> list[SearchHit]:
     if found is None:
         return []
     rows = db.session.scalars(
-        select(Contact).where(Contact.id.in_(found)).order_by(Contact.name).limit(limit)
+        select(Contact).where(among(Contact.id, found)).order_by(Contact.name).limit(limit)
     )
     return [
         SearchHit(c.name, c.job_title or "", url_for("contacts.show", contact_id=c.id), "users") for c in rows
@@ -137,7 +137,7 @@ def _find_companies(words: str, limit: int) -> list[SearchHit]:
     if found is None:
         return []
     rows = db.session.scalars(
-        select(Company).where(Company.id.in_(found)).order_by(Company.name).limit(limit)
+        select(Company).where(among(Company.id, found)).order_by(Company.name).limit(limit)
     )
     return [
         SearchHit(c.name, c.domain or "", url_for("companies.show", company_id=c.id), "building")

@@ -16,7 +16,7 @@ from soconnective.core.access import may
 from soconnective.core.deletion import delete_page
 from soconnective.core.listing import Listing
 from soconnective.core.panels import draw_panels, new_links
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 
 bp = Blueprint("companies", __name__, url_prefix="/dashboard/companies")
 
@@ -27,7 +27,7 @@ def index() -> Any:
     statement = select(Company)
     found = matching("company", request.args.get("q", ""))
     if found is not None:
-        statement = statement.where(Company.id.in_(found))
+        statement = statement.where(among(Company.id, found))
     owner = g.person.id if request.args.get("mine") else argument_id("owner_id")
     if owner is not None:
         statement = statement.where(Company.owner_id == owner)

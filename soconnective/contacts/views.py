@@ -18,7 +18,7 @@ from soconnective.core.fields import optional_id
 from soconnective.core.listing import Listing
 from soconnective.core.panels import draw_panels, new_links
 from soconnective.core.registry import people
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 
 bp = Blueprint("contacts", __name__, url_prefix="/dashboard/contacts")
 
@@ -37,7 +37,7 @@ def index() -> Any:
     statement = select(Contact)
     found = matching("contact", request.args.get("q", ""))
     if found is not None:
-        statement = statement.where(Contact.id.in_(found))
+        statement = statement.where(among(Contact.id, found))
     owner = g.person.id if request.args.get("mine") else argument_id("owner_id")
     if owner is not None:
         statement = statement.where(Contact.owner_id == owner)

@@ -7,6 +7,7 @@ prefix costs no more than a rare one.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -23,8 +26,11 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     and_,
+    any_,
+    bindparam,
     delete,
     event,
+    func,
     insert,
     intersect,
     select,
@@ -218,8 +224,17 @@ def matching(record_type: str, query: str) -> list[int] | None:
             known = set(found[index])
             left = [record_id for record_id in left if record_id in known]
         else:
-            left = _ids(and_(_starts_with(record_type, word), words_table.c.record_id.in_(left)))
+            left = _ids(and_(_starts_with(record_type, word), among(words_table.c.record_id, left)))
     return left[:CAP]
+
+
+def among(column: Any, ids: Sequence[int]) -> ColumnElement[bool]:
+    """``column IN ids`` with one parameter, however many ids: thousands of them cost nothing to write."""
+    if db.engine.dialect.name == "postgresql":
+        array = bindparam(None, list(ids), type_=ARRAY(BigInteger))
+        return column == any_(array)  # type: ignore[no-any-return]
+    listed = func.json_each(json.dumps(list(ids))).table_valued("value")
+    return column.in_(select(listed.c.value))  # type: ignore[no-any-return]
 
 
 def _ids(condition: ColumnElement[bool]) -> list[int]:

@@ -13,7 +13,7 @@ from soconnective.core.access import may, public
 from soconnective.core.db import db
 from soconnective.core.panels import draw_panels
 from soconnective.core.registry import NavItem, registry
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 from soconnective.events import EventRow
 
 bp = Blueprint("dashboard", __name__)
@@ -58,7 +58,9 @@ def pick(record_type: str) -> Any:
     found = matching(record_type, request.args.get("q", "")[:200])
     model = registry.record_types[record_type].model
     ids = (
-        db.session.scalars(select(model.id).where(model.id.in_(found)).limit(50)) if found is not None else ()
+        db.session.scalars(select(model.id).where(among(model.id, found)).limit(50))
+        if found is not None
+        else ()
     )
     titles = registry.record_types[record_type].titles(list(ids))
     return jsonify(sorted(titles.items(), key=lambda pair: pair[1].casefold()))

@@ -26,7 +26,7 @@ from soconnective.core.registry import (
     SettingsSection,
     registry,
 )
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 from soconnective.core.tenancy import acting_in
 from soconnective.deals import automation, events, pipeline_views, queries, stage_sync, views
 from soconnective.deals.models import Deal, DealContact
@@ -171,7 +171,7 @@ def _find(words: str, limit: int) -> list[SearchHit]:
         return []
     rows = db.session.scalars(
         select(Deal)
-        .where(Deal.id.in_(found))
+        .where(among(Deal.id, found))
         .options(joinedload(Deal.stage))
         .order_by(Deal.title)
         .limit(limit)

@@ -14,7 +14,7 @@ from soconnective.core.access import may
 from soconnective.core.deletion import delete_page
 from soconnective.core.listing import Listing
 from soconnective.core.panels import draw_panels, new_links
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 from soconnective.core.workspace import workspace_today
 from soconnective.deals import operations, queries
 from soconnective.deals.forms import DealForm, MoveForm
@@ -29,7 +29,7 @@ def _filtered() -> Select[Any]:
     statement = select(Deal)
     found = matching("deal", request.args.get("q", ""))
     if found is not None:
-        statement = statement.where(Deal.id.in_(found))
+        statement = statement.where(among(Deal.id, found))
     status = request.args.get("status", "open")
     if status in ("open", "won", "lost"):
         statement = statement.where(Deal.status == status)

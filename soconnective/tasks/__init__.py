@@ -23,7 +23,7 @@ from soconnective.core.registry import (
     SearchHit,
     registry,
 )
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 from soconnective.core.workspace import workspace_today
 from soconnective.deals.queries import next_steps
 from soconnective.tasks import automation, events, queries, views
@@ -125,5 +125,5 @@ def _find(words: str, limit: int) -> list[SearchHit]:
     found = matching("task", words)
     if found is None:
         return []
-    rows = db.session.scalars(select(Task).where(Task.id.in_(found)).order_by(Task.title).limit(limit))
+    rows = db.session.scalars(select(Task).where(among(Task.id, found)).order_by(Task.title).limit(limit))
     return [SearchHit(t.title, t.status, url_for("tasks.show", task_id=t.id), "checkbox") for t in rows]

@@ -13,7 +13,7 @@ from soconnective.core.deletion import delete_page
 from soconnective.core.forms import RecordForm
 from soconnective.core.listing import Listing
 from soconnective.core.registry import people
-from soconnective.core.search import matching
+from soconnective.core.search import among, matching
 from soconnective.core.workspace import workspace_today
 from soconnective.tasks import operations, queries
 from soconnective.tasks.forms import TaskForm
@@ -33,7 +33,7 @@ def index() -> Any:
         statement = statement.where(Task.assignee_id == g.person.id)
     found = matching("task", request.args.get("q", ""))
     if found is not None:
-        statement = statement.where(Task.id.in_(found))
+        statement = statement.where(among(Task.id, found))
     if (assignee := argument_id("assignee_id")) is not None:
         statement = statement.where(Task.assignee_id == assignee)
     if request.args.get("priority") in PRIORITIES:
