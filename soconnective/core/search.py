@@ -43,7 +43,7 @@ from soconnective.core.history import Before
 from soconnective.core.model import Base, BigId, TenantOwned
 from soconnective.core.tenancy import current_tenant_id
 
-CAP = 2000
+CAP = 1000
 MAX_WORDS = 40
 WORD_LENGTH = 40
 

@@ -81,7 +81,7 @@ def test_reindex_writes_what_was_lost(app: Flask, team: Any, rivals: Any) -> Non
             assert names("firm") == ["Ana Ruiz"]
 
 
-@pytest.mark.parametrize("cap", [2000, 30])
+@pytest.mark.parametrize("cap", [1000, 30])
 def test_several_words_find_what_has_them_all(inside: Any, monkeypatch: pytest.MonkeyPatch, cap: int) -> None:
     """Also where each word is too common to be read whole, and on a database without statistics."""
     monkeypatch.setattr(search, "CAP", cap)
