@@ -90,10 +90,19 @@ _limiter = FixedWindowRateLimiter(TableStorage())
 
 def may_try(account: str, network: str) -> bool:
     """Count one try to sign in; False when there were too many for this account, network or both."""
-    name = hashlib.sha256(account.strip().casefold().encode("utf-8", "replace")).hexdigest()[:32]
+    name = _name(account)
     limits: list[tuple[RateLimitItem, tuple[str, ...]]] = [
         (PER_NETWORK, ("sign-in", network)),
         (PER_ACCOUNT, ("sign-in", name)),
         (PER_ACCOUNT_AND_NETWORK, ("sign-in", name, network)),
     ]
     return all(_limiter.hit(item, *keys) for item, keys in limits)
+
+
+def forget_tries(account: str, network: str) -> None:
+    """The right password was given: this account's tries from this network count no more."""
+    _limiter.clear(PER_ACCOUNT_AND_NETWORK, "sign-in", _name(account), network)
+
+
+def _name(account: str) -> str:
+    return hashlib.sha256(account.strip().casefold().encode("utf-8", "replace")).hexdigest()[:32]

@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 
 from soconnective.accounts import queries
 from soconnective.accounts.models import Invitation, Membership, Tenant, User
-from soconnective.accounts.passwords import check_password, hashed, normal_form
+from soconnective.accounts.passwords import to_store
 from soconnective.core import clock
 from soconnective.core.access import ROLES, current_actor
 from soconnective.core.db import db
@@ -41,9 +41,8 @@ def add_user(email: str, name: str, password: str, is_demo: bool = False) -> Use
     address = check_email(email)
     if queries.get_user_by_email(address) is not None:
         raise Refused("Somebody with this address exists already.", "email")
-    if not is_demo:
-        check_password(normal_form(password), address)
-    user = User(email=address, name=name, password=hashed(password), fs_uniquifier=secrets.token_hex(32))
+    ready = to_store(password, address, is_demo)
+    user = User(email=address, name=name, password=ready, fs_uniquifier=secrets.token_hex(32))
     db.session.add(user)
     db.session.flush()
     return user
@@ -76,9 +75,7 @@ def add_member(tenant: Any, user: User, role: str) -> Membership:
 
 def set_password(user: User, password: str, is_demo: bool = False) -> None:
     """A new password; every session of this person ends."""
-    if not is_demo:
-        check_password(normal_form(password), user.email)
-    user.password = hashed(password)
+    user.password = to_store(password, user.email, is_demo)
     end_sessions(user)
 
 

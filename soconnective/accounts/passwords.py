@@ -7,6 +7,7 @@ from typing import Any
 from flask import current_app
 from flask_security import PasswordUtil, hash_password
 
+from soconnective.core.db import begin_again
 from soconnective.core.errors import Refused
 
 SHORTEST, LONGEST = 8, 128
@@ -52,3 +53,29 @@ def normal_form(password: str) -> str:
 def hashed(password: str) -> str:
     """The hash to store for `password`."""
     return str(hash_password(normal_form(password)))
+
+
+class HashedPassword(str):
+    """A hash that is ready to be stored, as operations take it in place of a password."""
+
+    __slots__ = ()
+
+
+def hash_ahead(password: str, email: str) -> HashedPassword:
+    """Check and hash before the transaction that writes, which begins with the next statement.
+
+    Raises `Refused` at "password".
+    """
+    check_password(normal_form(password), email)
+    ready = HashedPassword(hashed(password))
+    begin_again()
+    return ready
+
+
+def to_store(password: str, email: str, is_demo: bool = False) -> str:
+    """The hash of `password`, checked unless it is the demo's; what `hash_ahead` made is taken as it is."""
+    if isinstance(password, HashedPassword):
+        return str(password)
+    if not is_demo:
+        check_password(normal_form(password), email)
+    return hashed(password)

@@ -10,17 +10,17 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Response, abort, redirect, render_template, request, session, url_for
-from flask_login import current_user
+from flask import Flask, Response, abort, g, redirect, render_template, request, session, url_for
+from flask_login import current_user, user_logged_in
 from flask_security import Security, SQLAlchemyUserDatastore, tf_disabled
-from flask_security.forms import LoginForm
+from flask_security.forms import ChangePasswordForm, LoginForm
 
-from soconnective.accounts.limits import may_try
+from soconnective.accounts.limits import forget_tries, may_try
 from soconnective.accounts.models import User
 from soconnective.accounts.passwords import SHORTEST, PasswordRules
 from soconnective.accounts.queries import normalise_email
 from soconnective.accounts.second_factor import OneTimeCodes, forget_last_code
-from soconnective.core.db import db
+from soconnective.core.db import begin_again, db
 
 WRONG = "This e-mail address and password do not belong together."
 
@@ -39,6 +39,16 @@ class SignInForm(LoginForm):  # type: ignore[misc]
     @property
     def csrf_failed(self) -> bool:
         return "csrf_token" in self._fields and bool(self._fields["csrf_token"].errors)
+
+
+class NewPasswordForm(ChangePasswordForm):  # type: ignore[misc]
+    """The library's form; the new password is hashed, after it, before the transaction that writes begins."""
+
+    def validate(self, **kwargs: Any) -> bool:
+        if not super().validate(**kwargs):
+            return False
+        begin_again()
+        return True
 
 
 def init_app(app: Flask) -> None:
@@ -113,7 +123,12 @@ def init_app(app: Flask) -> None:
         app.config.setdefault(name, value)
     app.before_request(_limit_tries)  # before the library's own, which load the person
     datastore = SQLAlchemyUserDatastore(db, User, None)  # type: ignore[arg-type]
-    Security(app, datastore, login_form=SignInForm, password_util_cls=PasswordRules, totp_cls=OneTimeCodes)
+    Security(
+        app, datastore, login_form=SignInForm, change_password_form=NewPasswordForm, password_util_cls=PasswordRules,
+        totp_cls=OneTimeCodes,
+    )  # fmt: skip
+    user_logged_in.connect(_on_signed_in, app)
+    app.after_request(_forget_tries)
     tf_disabled.connect(forget_last_code, app)
     app.extensions["soconnective.sign_in"] = _to_sign_in
 
@@ -140,8 +155,25 @@ def _limit_tries() -> None:
         return
     person = session.get("_user_id") or session.get("tf_user_id")
     account = f"person:{person}" if person else normalise_email(request.form.get("email", "")[:300])
-    if not may_try(account or request.endpoint, request.remote_addr or "-"):
+    g.tried_as = account or request.endpoint
+    if not may_try(g.tried_as, request.remote_addr or "-"):
         abort(429)
+
+
+def _on_signed_in(_app: Flask, user: User, **_more: Any) -> None:
+    g.signed_in_as = user.email
+
+
+def _forget_tries(response: Response) -> Response:
+    """Somebody who got in starts afresh at this network: the limit is for those who guess.
+
+    After the request's transaction, since counting has one of its own.
+    """
+    if "signed_in_as" in g and response.status_code < 400:
+        db.session.rollback()
+        for account in {g.signed_in_as, g.get("tried_as", g.signed_in_as)}:
+            forget_tries(account, request.remote_addr or "-")
+    return response
 
 
 def _to_sign_in() -> Response | Any:

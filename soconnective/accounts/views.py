@@ -25,6 +25,7 @@ from flask_security import login_user
 
 from soconnective.accounts import operations, queries
 from soconnective.accounts.forms import AccountForm, NewPersonForm, SetupForm
+from soconnective.accounts.passwords import hash_ahead
 from soconnective.core import db as database
 from soconnective.core.access import may, public
 from soconnective.core.errors import Refused
@@ -66,9 +67,10 @@ def setup() -> Any:
 def _set_up(form: SetupForm) -> Any:
     if not hmac.compare_digest((form.code.data or "").encode(), setup_code().encode()):
         raise Refused("This is not the code that the console printed.", "code")
+    password = hash_ahead(form.password.data or "", operations.check_email(form.email.data or ""))
     operations.claim_instance()
     tenant = operations.create_tenant(form.name.data or "", form.currency.data, form.timezone.data)
-    user = operations.add_user(form.email.data or "", form.person_name.data or "", form.password.data or "")
+    user = operations.add_user(form.email.data or "", form.person_name.data or "", password)
     operations.add_member(tenant, user, "owner")
     for prepare in current_app.extensions.get("soconnective.new_workspace", ()):
         prepare(tenant.id)
@@ -99,7 +101,7 @@ def accept_invitation(token: str) -> Any:
     known = queries.get_user_by_email(invitation.email)
     if known is None:
         form = NewPersonForm()
-        if form.saved(lambda: _join_new(form, invitation)):
+        if form.saved(lambda: _join_new(form, token)):
             login_user(form.result, authn_via=["password"])
             session["tenant_id"] = invitation.tenant_id
             return redirect(url_for("dashboard.index"))
@@ -112,7 +114,7 @@ def accept_invitation(token: str) -> Any:
             "accounts/accept_sign_in.html", tenant=tenant, invitation=invitation, target=target
         )
     joining = RecordForm()
-    if joining.saved(lambda: operations.accept(invitation, known)):
+    if joining.saved(lambda: _join(token)):
         session["tenant_id"] = invitation.tenant_id
         return redirect(url_for("dashboard.index"))
     return render_template(
@@ -120,10 +122,24 @@ def accept_invitation(token: str) -> Any:
     ), joining.status
 
 
-def _join_new(form: NewPersonForm, invitation: Any) -> Any:
-    user = operations.add_user(invitation.email, form.person_name.data or "", form.password.data or "")
+def _join_new(form: NewPersonForm, token: str) -> Any:
+    password = hash_ahead(form.password.data or "", _open_invitation(token).email)
+    invitation = _open_invitation(token)
+    user = operations.add_user(invitation.email, form.person_name.data or "", password)
     operations.accept(invitation, user)
     return user
+
+
+def _join(token: str) -> Any:
+    database.begin_again()
+    return operations.accept(_open_invitation(token), g.person)
+
+
+def _open_invitation(token: str) -> Any:
+    invitation = queries.invitation_by_token(token)
+    if invitation is None:
+        raise Refused("This invitation has ended. Ask for a new one.")
+    return invitation
 
 
 @bp.route("/dashboard/settings/account", methods=["GET", "POST"])

@@ -99,6 +99,16 @@ def begin_request(safe: bool) -> None:
     sqlite.reads_only.set(safe)
 
 
+def begin_again() -> None:
+    """End what this request has only read so far: what follows is the transaction that may write.
+
+    For requests that do slow work (hashing a password) between reading and writing. What was loaded
+    is read again when it is touched.
+    """
+    db.session.rollback()
+    sqlite.reads_only.set(False)
+
+
 def is_transaction_alive(session: OrmSession) -> bool:
     """Ask the driver whether the transaction still stands.
 

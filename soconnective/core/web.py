@@ -133,8 +133,15 @@ def _only_reads() -> bool:
     return request.form.get("op", "save") not in ("", "save")
 
 
-# Sign-in verifies a password for a tenth of a second: it must not hold SQLite's write lock meanwhile.
-_READ_FIRST = {"security.login", "security.verify"}
+# A password takes a tenth of a second to verify or to hash: SQLite's write lock must not be held meanwhile.
+# Those of them that write call `db.begin_again()` once that is done.
+_READ_FIRST = {
+    "security.login",
+    "security.verify",
+    "security.change_password",
+    "accounts.setup",
+    "accounts.accept_invitation",
+}
 
 
 def external_url(endpoint: str, **values: Any) -> str:

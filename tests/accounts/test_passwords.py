@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from soconnective.accounts import operations, queries
-from soconnective.core.db import write_transaction
+from soconnective.core.db import db, write_transaction
+from soconnective.core.sqlite import reads_only
 from tests.workspaces import PASSWORD
 
 CHANGE = "/dashboard/settings/password"
@@ -62,3 +63,42 @@ def test_spaces_at_the_ends_belong_to_a_password(app: Flask, owner: Any) -> None
     assert app.test_client().post(link, data=data).status_code == 302
     assert can_sign_in(app, "new@x.example", "  spaces count  ")
     assert not can_sign_in(app, "new@x.example", "spaces count")
+
+
+@pytest.fixture
+def hashing(app: Flask, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Says for each hash made or compared whether a transaction that may write was open meanwhile."""
+    said: list[bool] = []
+    context = app.extensions["security"].pwd_context
+    for name in ("hash", "verify", "verify_and_update"):
+
+        def spy(*args: Any, _real: Any = getattr(context, name), **kwargs: Any) -> Any:
+            said.append(db.session().in_transaction() and not reads_only.get())
+            return _real(*args, **kwargs)
+
+        monkeypatch.setattr(context, name, spy)
+    return said
+
+
+def test_no_password_is_hashed_while_a_write_transaction_is_open(
+    app: Flask, team: Any, owner: Any, hashing: list[bool]
+) -> None:
+    change(owner, "a much better one")
+    assert len(hashing) >= 2 and not any(hashing)
+    page = owner.post("/dashboard/settings/members", data={"email": "new@x.example", "role": "member"}).text
+    link = page.split('value="http://localhost')[1].split('"')[0]
+    secret = "a much better one"
+    new = {"person_name": "New", "password": secret, "password_again": secret}
+    done = len(hashing)
+    assert app.test_client().post(link, data=new).status_code == 302
+    assert len(hashing) > done and not any(hashing)
+    assert can_sign_in(app, "new@x.example", secret) and not any(hashing)
+
+
+def test_the_spy_sees_a_hash_inside_a_write_transaction(
+    app: Flask, team: Any, owner: Any, hashing: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soconnective.accounts.security.begin_again", lambda: None)
+    monkeypatch.setattr("soconnective.core.web._READ_FIRST", set())
+    change(owner, "a much better one")
+    assert any(hashing)

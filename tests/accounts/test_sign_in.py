@@ -42,6 +42,18 @@ def test_too_many_tries_are_429_and_another_person_still_gets_in(app: Flask, tea
     assert try_to(app, team.member.email, PASSWORD).status_code == 302
 
 
+def test_getting_in_makes_one_start_afresh_but_only_at_this_network(app: Flask, team: Any) -> None:
+    def guess(network: str) -> int:
+        data = {"email": team.owner.email, "password": "wrong"}
+        return app.test_client().post("/login", data=data, environ_base={"REMOTE_ADDR": network}).status_code
+
+    assert [guess("127.0.0.9") for _ in range(11)] == [200] * 10 + [429]
+    for _ in range(3):
+        assert [guess("127.0.0.1") for _ in range(9)] == [200] * 9
+        assert try_to(app, team.owner.email, PASSWORD).status_code == 302
+    assert guess("127.0.0.9") == 429
+
+
 TARGETS = [
     "//evil.example", "///evil.example", "https://evil.example", "http:evil.example", "/\\evil.example", "\\\\evil.example",
     "/\t/evil.example", "////evil", " //evil", "javascript:alert(1)", "https:evil", "//evil@127.0.0.1", "/%09/evil",
