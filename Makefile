@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick lint format lock check-migrations clean
+.PHONY: help run test prove test-quick lint format lock check-migrations clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-17s %s\n' "$$name" "$$what"; done
@@ -15,6 +15,10 @@ run: .venv/.runtime ## the app on http://127.0.0.1:5000 (PORT=...), with demo da
 test: .venv/.test ## all tests on SQLite and on PostgreSQL, and the coverage gate
 	@.ci/system-packages
 	@.ci/test $(ARGS)
+
+prove: .venv/.test ## the long form of every proof on both databases, with a report in prove-report.md
+	@.ci/system-packages
+	@.ci/prove $(ARGS)
 
 test-quick: .venv/.test ## tests on SQLite, without the browser and without coverage
 	@$(BIN)/pytest -n 2 -m "not browser" $(ARGS)

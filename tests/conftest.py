@@ -13,7 +13,7 @@ from soconnective import create_app
 from soconnective.core.db import db
 from tests.databases import SECRET_KEY, NoServer, PostgresDatabases, Run, SqliteDatabases, join
 
-pytest_plugins = ["tests.workspaces"]
+pytest_plugins = ["tests.workspaces", "tests.proofs.report"]
 _run = pytest.StashKey[Run]()
 
 
