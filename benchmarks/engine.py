@@ -147,7 +147,7 @@ def measure(databases: Databases, case: Case, runs: int) -> dict[str, Any]:
             for model, each in case.expect.items():
                 rows = _count(model) - before[model]
                 assert rows == each * len(items), (case.name, model.__name__, rows, each * len(items))
-        by_hand = replay(databases.kind, bare, recorded)[WARM_UP:]
+        by_hand = replay(databases.kind, bare, recorded, team.id)[WARM_UP:]
         found.append((median(times), p95(times), median(by_hand), len(recorded[-1])))
         for used in (mine, bare):
             databases.discard(used)

@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from soconnective import create_app
 from soconnective.core.access import acting_as
 from soconnective.core.db import db
+from soconnective.core.row_security import SET_TENANT
 from soconnective.core.tenancy import acting_in
-from tests.databases import SECRET_KEY, TEMPLATE, PostgresDatabases, Run, SqliteDatabases, join
+from tests.databases import OWNER, TEMPLATE, PostgresDatabases, Run, SqliteDatabases, join, settings_for
 from tests.workspaces import Team, make_team
 
 Statement = tuple[str, Any, bool]
@@ -62,7 +63,7 @@ class Databases:
         assert isinstance(self.databases, PostgresDatabases)
         self._number += 1
         name = f"bench_{self._number}"
-        self.databases._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.databases._execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}")
         return self.databases._url(name)
 
     def discard(self, url: str) -> None:
@@ -88,7 +89,7 @@ def path_of(url: str) -> str:
 @contextmanager
 def working_in(url: str, team: Team | None = None) -> Iterator[Team]:
     """The app on `url`, inside a workspace (a new one, or `team`) as its owner."""
-    app = create_app({"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY, "TESTING": True})
+    app = create_app(settings_for(url))
     app.config["SOCONNECTIVE_RULE_SECONDS"] = 300.0
     found = team or make_team(app, "Bench", "bench.example")
     with app.app_context(), acting_in(found.id), acting_as(found.owner.actor):
@@ -110,7 +111,7 @@ def note_statements() -> list[list[Statement]]:
     return operations
 
 
-def replay(kind: str, url: str, operations: Sequence[Sequence[Statement]]) -> list[float]:
+def replay(kind: str, url: str, operations: Sequence[Sequence[Statement]], tenant_id: int) -> list[float]:
     """Milliseconds of each operation's statements on the bare driver, in one transaction each."""
     connection: Any
     if kind == "sqlite":
@@ -125,6 +126,8 @@ def replay(kind: str, url: str, operations: Sequence[Sequence[Statement]]) -> li
         began = time.perf_counter()
         if kind == "sqlite":
             cursor.execute("BEGIN IMMEDIATE")
+        else:
+            cursor.execute(SET_TENANT, (str(tenant_id),))
         for statement, parameters, many in statements:
             if many and isinstance(parameters, list):
                 cursor.executemany(statement, parameters)

@@ -36,7 +36,7 @@ from soconnective.core.search import normalise, words_table
 from soconnective.deals.operations import create_deal
 from soconnective.demo.names import FIRST, LAST
 from soconnective.timeline.operations import write_note
-from tests.databases import SECRET_KEY
+from tests.databases import settings_for
 from tests.workspaces import PASSWORD, Team
 
 COLUMNS = ("page", "rows", "median", "p95", "bytes", "statements", "factor")
@@ -87,7 +87,7 @@ def fill(team: Team, number: int) -> tuple[int, int]:
 def _serve(url: str, port: int) -> None:
     """The server's process: the app as it is, with the number of statements in a header."""
     cheap = {"SECURITY_PASSWORD_HASH": "plaintext", "SECURITY_PASSWORD_SCHEMES": ["plaintext"]}
-    app = create_app({"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY, **cheap})
+    app = create_app(settings_for(url) | cheap)
     with app.app_context():
 
         @event.listens_for(db.engine, "before_cursor_execute")
@@ -207,7 +207,7 @@ def start_time(databases: Databases) -> float:
     found = []
     for _ in range(3):
         port = free_port()
-        environment = os.environ | {"DATABASE_URL": url, "PORT": str(port), "SECRET_KEY": SECRET_KEY}
+        environment = os.environ | settings_for(url) | {"PORT": str(port), "TESTING": ""}
         began = time.perf_counter()
         command = [str(Path(sys.executable).parent / "soconnective"), "serve"]
         with subprocess.Popen(

@@ -29,11 +29,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         timeline,
     )
     from soconnective import config as configuration
-    from soconnective.core import db, formats, web
+    from soconnective.core import db, formats, row_security, web
 
     app = Flask("soconnective", instance_relative_config=True, instance_path=configuration.instance_path())
     configuration.apply(app, config or {})
     db.init_app(app, app.config["DATABASE_URL"])
+    row_security.init_app(app)
     Migrate(app, db.db, directory=configuration.migrations_path(), render_as_batch=True, compare_type=True)
     formats.init_app(app)
     web.init_app(app)

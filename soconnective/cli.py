@@ -6,6 +6,7 @@ import gc
 import os
 import sqlite3
 import sys
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from flask import Flask, current_app
 from flask.cli import FlaskGroup, with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from waitress import create_server
 
 from soconnective import demo
@@ -27,23 +29,32 @@ from soconnective.core.clock import is_zone
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.formats import currencies
+from soconnective.core.row_security import UnsafeRole, guarded_tables
 from soconnective.core.search import reindex, searchable_models
 from soconnective.core.tenancy import acting_in
 from soconnective.events import event_types
+from soconnective.postgresql_setup import setup_postgresql
 
 WAL_RESET_FIXED = (3, 51, 3)
 
 
 def init_app(app: Flask) -> None:
-    for command in (serve, demo_command, doctor, tenant, user, events, prune, reindex_command):
+    for command in (
+        serve, demo_command, doctor, tenant, user, events, prune, reindex_command, setup_postgresql,
+    ):  # fmt: skip
         app.cli.add_command(command)
 
 
 def main() -> None:
     """The console script."""
-    FlaskGroup(
+    group = FlaskGroup(
         create_app=_build, add_version_option=False, help="SoConnective: the CRM, its database, its people."
-    )()
+    )
+    try:
+        group()
+    except UnsafeRole as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
 
 
 def _build() -> Flask:
@@ -53,12 +64,24 @@ def _build() -> Flask:
         raise click.ClickException(str(error)) from None
 
 
+def _bring_up_to_date() -> None:
+    try:
+        upgrade()
+    except ProgrammingError as error:
+        if current_app.config["SOCONNECTIVE_OWNER_URL"] or "permission denied" not in str(error.orig):
+            raise
+        raise click.ClickException(
+            "The tables must be made or brought up to date by their owner: set SOCONNECTIVE_OWNER_URL "
+            "(`soconnective setup-postgresql` makes the roles and prints both settings)."
+        ) from None
+
+
 @click.command()
 @click.option("--demo-if-empty", is_flag=True, help="Fill an empty database with demo data first.")
 @with_appcontext
 def serve(demo_if_empty: bool) -> None:
     """Bring the database up to date and serve the app (PORT, SOCONNECTIVE_HOST)."""
-    upgrade()
+    _bring_up_to_date()
     if demo_if_empty and demo.is_empty():
         click.echo("Making demo data …")
         demo.make()
@@ -111,7 +134,7 @@ def serve(demo_if_empty: bool) -> None:
 @with_appcontext
 def demo_command(remove: bool) -> None:
     """Fill an empty database with the Acme and Globex workspaces, or remove them."""
-    upgrade()
+    _bring_up_to_date()
     if remove:
         with write_transaction():
             number = demo.remove()
@@ -150,10 +173,21 @@ def doctor() -> None:
                 "note SQLite before 3.51.3 has a rare fault when a WAL is reset while another process writes. "
                 "Run one `soconnective serve` per database file, and keep backups."
             )
+    else:
+        guarded = {
+            row[0]
+            for row in db.session.execute(
+                text("SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity")
+            )
+        }
+        bare = [table.name for table in guarded_tables() if table.name not in guarded]
+        say(not bare, f"row-level security is on{' except for ' + ', '.join(bare) if bare else ''}")
     try:
         with write_transaction():
-            db.session.execute(text("CREATE TABLE soconnective_write_test (id INTEGER)"))
-            db.session.execute(text("DROP TABLE soconnective_write_test"))
+            db.session.execute(
+                text("INSERT INTO rate_windows (key, count, expires_at) VALUES ('doctor', 1, 0)")
+            )
+            db.session.execute(text("DELETE FROM rate_windows WHERE key = 'doctor'"))
         say(True, "the database can be written")
     except Exception as error:
         say(False, f"the database cannot be written: {error}")
@@ -253,7 +287,11 @@ def events() -> None:
 @with_appcontext
 def prune() -> None:
     """Delete runs that are older than their outcome is kept."""
-    for outcome, number in retention.prune().items():
+    counts: Counter[str] = Counter()
+    for found in [workspace.id for workspace in queries.all_tenants()]:
+        with acting_in(found):
+            counts.update(retention.prune())
+    for outcome, number in counts.items():
         click.echo(f"{number} {outcome} runs deleted")
 
 

@@ -3,6 +3,7 @@
 | name | default | meaning |
 | --- | --- | --- |
 | DATABASE_URL | the embedded SQLite file | where the data lives; postgresql://... for PostgreSQL |
+| SOCONNECTIVE_OWNER_URL | (none) | PostgreSQL: the tables' owner, used by migrations and backups alone; DATABASE_URL is then a plain role |
 | SECRET_KEY | made once, kept in instance/secret_key | signs sessions and forms |
 | PORT | 5000 | where `serve` listens |
 | SOCONNECTIVE_HOST | 127.0.0.1 | the address that `serve` binds |
@@ -39,6 +40,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     DATABASE_URL: str = ""
+    SOCONNECTIVE_OWNER_URL: str = ""
     SECRET_KEY: str = ""
     PORT: int = Field(5000, ge=1, le=65535)
     SOCONNECTIVE_HOST: str = "127.0.0.1"
@@ -75,6 +77,7 @@ def apply(app: Flask, overrides: Mapping[str, Any]) -> None:
     app.config.update(settings.model_dump())
     app.config.update(overrides)
     app.config["DATABASE_URL"] = _database_url(app)
+    app.config["SOCONNECTIVE_OWNER_URL"] = _owner_url(app)
     app.config["SECRET_KEY"] = app.config["SECRET_KEY"] or _secret_key(Path(app.instance_path))
     secure = urlsplit(app.config["SOCONNECTIVE_BASE_URL"]).scheme == "https"
     app.config.update(
@@ -98,15 +101,29 @@ def apply(app: Flask, overrides: Mapping[str, Any]) -> None:
 
 
 def _database_url(app: Flask) -> str:
-    url = str(app.config["DATABASE_URL"])
+    url = _with_driver(str(app.config["DATABASE_URL"]))
     if not url:
         Path(app.instance_path).mkdir(parents=True, exist_ok=True)
         return "sqlite:///" + str(Path(app.instance_path) / "soconnective.db")
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise BadSettings("DATABASE_URL: takes sqlite:///path or postgresql://user:password@host/name")
+    return url
+
+
+def _owner_url(app: Flask) -> str:
+    """Empty on SQLite, where a file has no roles."""
+    url = _with_driver(str(app.config["SOCONNECTIVE_OWNER_URL"]))
+    if not url or app.config["DATABASE_URL"].startswith("sqlite"):
+        return ""
+    if not url.startswith("postgresql+psycopg://"):
+        raise BadSettings("SOCONNECTIVE_OWNER_URL: takes postgresql://user:password@host/name")
+    return url
+
+
+def _with_driver(url: str) -> str:
     for scheme in ("postgres://", "postgresql://"):
         if url.startswith(scheme):
             return "postgresql+psycopg://" + url[len(scheme) :]
-    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
-        raise BadSettings("DATABASE_URL: takes sqlite:///path or postgresql://user:password@host/name")
     return url
 
 

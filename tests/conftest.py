@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from soconnective import create_app
 from soconnective.core.db import db
-from tests.databases import SECRET_KEY, NoServer, PostgresDatabases, Run, SqliteDatabases, join
+from tests.databases import NoServer, PostgresDatabases, Run, SqliteDatabases, join, settings_for
 
 pytest_plugins = ["tests.workspaces", "tests.proofs.report"]
 _run = pytest.StashKey[Run]()
@@ -66,9 +66,7 @@ def app(database_url: str) -> Iterator[Flask]:
     """The app on this test's database; no context is pushed, as requests would share its `g`."""
     app = create_app(
         {
-            "DATABASE_URL": database_url,
-            "SECRET_KEY": SECRET_KEY,
-            "TESTING": True,
+            **settings_for(database_url),
             "WTF_CSRF_ENABLED": False,
             "PROPAGATE_EXCEPTIONS": True,
         }

@@ -26,12 +26,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "soconnective_template"
 SECRET_KEY = "a key for tests only"
+OWNER, APP = "soconnective_owner", "soconnective_app"  # as `soconnective setup-postgresql` makes them
 
 
 class NoServer(RuntimeError):
@@ -100,15 +102,18 @@ class Server:
         while True:
             try:
                 psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+                break
             except psycopg.OperationalError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     self.stop(keep=True)
                     raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}") from None
                 time.sleep(0.02)
-            else:
-                return
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB BYPASSRLS")
+            connection.execute(f"CREATE ROLE {APP} LOGIN")
 
     def url(self, name: str) -> str:
+        """The address for the superuser; the tests' app never signs in with it."""
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
     def stop(self, *, keep: bool = False) -> None:
@@ -124,19 +129,31 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def settings_for(url: str) -> dict[str, Any]:
+    """The app's settings for tests on `url`: on PostgreSQL it works under a plain role, migrations under the owner's."""
+    return {
+        "DATABASE_URL": url,
+        "SOCONNECTIVE_OWNER_URL": as_role(url, OWNER),
+        "SECRET_KEY": SECRET_KEY,
+        "TESTING": True,
+    }
+
+
+def as_role(url: str, role: str) -> str:
+    """`url` for another role; empty for SQLite, which has none."""
+    return "" if url.startswith("sqlite") else re.sub(r"//\w+@", f"//{role}@", url)
+
+
 def build_schema(url: str) -> None:
-    """Every table, by the real migrations (by the models while there are none)."""
+    """Every table, by the real migrations."""
     from flask_migrate import upgrade
 
     from soconnective import create_app
     from soconnective.core.db import db
 
-    app = create_app({"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY, "TESTING": True})
+    app = create_app(settings_for(url))
     with app.app_context():
-        if (ROOT / "migrations" / "env.py").exists():
-            upgrade()
-        else:
-            db.create_all()
+        upgrade()
         db.engine.dispose()
 
 
@@ -174,26 +191,26 @@ class PostgresDatabases:
         self.folder, self.worker, self.server_url, self._numbers = folder, worker, server_url, count(1)
         self._own: str | None = None
 
-    def _url(self, name: str) -> str:
-        return self.server_url.replace("/postgres?", f"/{name}?")
+    def _url(self, name: str, role: str = APP) -> str:
+        return as_role(self.server_url.replace("/postgres?", f"/{name}?"), role)
 
     def _execute(self, statement: str, database: str = "postgres") -> None:
-        with psycopg.connect(self._url(database), autocommit=True) as connection:
+        with psycopg.connect(self._url(database, "postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def empty(self) -> str:
         name = f"{self.worker}_{next(self._numbers)}"
-        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name} OWNER {OWNER}")
         return self._url(name)
 
     def fresh(self) -> str:
         with once(self.folder) as first:
             if first:
-                self._execute(f"CREATE DATABASE {TEMPLATE}")
+                self._execute(f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}")
                 build_schema(self._url(TEMPLATE))
             if self._own is None:  # under the lock: two cannot clone one template at once
                 self._own = f"{self.worker}_own"
-                self._execute(f"CREATE DATABASE {self._own} TEMPLATE {TEMPLATE}")
+                self._execute(f"CREATE DATABASE {self._own} TEMPLATE {TEMPLATE} OWNER {OWNER}")
                 return self._url(self._own)
         self._execute(SWEEP, self._own)
         return self._url(self._own)
@@ -268,7 +285,8 @@ def check(dialect: str) -> bool:
     run = Run(dialect)
     try:
         databases = join(run.place, "check")
-        environment = os.environ | {"DATABASE_URL": databases.empty(), "SECRET_KEY": SECRET_KEY}
+        settings = settings_for(databases.empty())
+        environment = os.environ | {name: value for name, value in settings.items() if name != "TESTING"}
         for command in ("upgrade", "check"):
             words = [sys.executable, "-m", "flask", "--app", "app", "db", command]
             done = subprocess.run(

@@ -20,7 +20,7 @@ from soconnective.accounts.models import User
 from soconnective.accounts.passwords import SHORTEST, PasswordRules
 from soconnective.accounts.queries import normalise_email
 from soconnective.accounts.second_factor import OneTimeCodes, forget_last_code
-from soconnective.core.db import begin_again, db
+from soconnective.core.db import abandon, begin_again, db
 
 WRONG = "This e-mail address and password do not belong together."
 
@@ -170,7 +170,7 @@ def _forget_tries(response: Response) -> Response:
     After the request's transaction, since counting has one of its own.
     """
     if "signed_in_as" in g and response.status_code < 400:
-        db.session.rollback()
+        abandon()
         for account in {g.signed_in_as, g.get("tried_as", g.signed_in_as)}:
             forget_tries(account, request.remote_addr or "-")
     return response

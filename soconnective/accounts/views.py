@@ -110,9 +110,10 @@ def accept_invitation(token: str) -> Any:
         ), form.status
     if not current_user.is_authenticated or current_user.id != known.id:
         target = url_for("accounts.accept_invitation", token=token)
-        return render_template(
+        page = render_template(
             "accounts/accept_sign_in.html", tenant=tenant, invitation=invitation, target=target
         )
+        return page, 409 if request.method == "POST" else 200  # 409: somebody joined with it just now
     joining = RecordForm()
     if joining.saved(lambda: _join(token)):
         session["tenant_id"] = invitation.tenant_id

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select
 from soconnective.automation.models import AutomationRun
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
+from soconnective.core.tenancy import current_tenant_id
 
 _KEPT_AS = {
     "succeeded": "SUCCEEDED", "partly_succeeded": "FAILED", "failed": "FAILED", "not_matched": "NOT_MATCHED",
@@ -20,10 +21,12 @@ SLICE = 2000
 
 
 def prune() -> dict[str, int]:
-    """Delete what is older than its outcome is kept, in all workspaces; waiting runs stay. Returns the counts.
+    """Delete the current workspace's runs that are older than their outcome is kept; waiting ones stay.
 
+    Returns the counts.
     In slices, each its own short transaction, so that nobody waits for it.
     """
+    tenant_id = current_tenant_id()
     table: Any = AutomationRun.__table__
     counts = {}
     for outcome, setting in _KEPT_AS.items():
@@ -32,7 +35,11 @@ def prune() -> dict[str, int]:
         counts[outcome] = 0
         while True:
             old = (
-                select(table.c.id).where(table.c.outcome == outcome, table.c.started_at < before).limit(SLICE)
+                select(table.c.id)
+                .where(
+                    table.c.tenant_id == tenant_id, table.c.outcome == outcome, table.c.started_at < before
+                )
+                .limit(SLICE)
             )
             with write_transaction():
                 gone = (

@@ -9,6 +9,7 @@ from sqlalchemy import delete, exists, func, select
 from soconnective.accounts.models import Membership, Tenant, User
 from soconnective.core.db import db
 from soconnective.core.model import Base
+from soconnective.core.tenancy import acting_in
 from soconnective.demo.names import GLOBEX_OWNER, PEOPLE
 
 ADDRESSES = [GLOBEX_OWNER[0], *(email for email, _name in PEOPLE.values())]
@@ -22,7 +23,6 @@ def removable(here: int | None = None) -> list[tuple[int, str, int]]:
 
     A demo workspace that real people have joined is theirs: it only goes if it is the one asked for.
     """
-    contacts = Base.metadata.tables["contacts"]
     real = (
         select(_memberships.c.id)
         .join(_users, _users.c.id == _memberships.c.user_id)
@@ -30,18 +30,19 @@ def removable(here: int | None = None) -> list[tuple[int, str, int]]:
             _memberships.c.tenant_id == _tenants.c.id, _memberships.c.status == "active", ~_is_demo_person()
         )
     )
-    count = (
-        select(func.count())
-        .select_from(contacts)
-        .where(contacts.c.tenant_id == _tenants.c.id)
-        .scalar_subquery()
-    )
     rows = db.session.connection().execute(
-        select(_tenants.c.id, _tenants.c.name, count)
+        select(_tenants.c.id, _tenants.c.name)
         .where(_tenants.c.is_demo, (_tenants.c.id == here) | ~exists(real))
         .order_by(_tenants.c.id)
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [(row[0], row[1], _contacts_of(row[0])) for row in rows.all()]
+
+
+def _contacts_of(tenant_id: int) -> int:
+    contacts = Base.metadata.tables["contacts"]
+    with acting_in(tenant_id):
+        mine = select(func.count()).select_from(contacts).where(contacts.c.tenant_id == tenant_id)
+        return db.session.connection().execute(mine).scalar_one()
 
 
 def remove(here: int | None = None) -> int:
@@ -49,19 +50,26 @@ def remove(here: int | None = None) -> int:
     ids = [row[0] for row in removable(here)]
     if not ids:
         return 0
+    for tenant_id in ids:
+        with acting_in(tenant_id):
+            _empty(tenant_id)
     connection = db.session.connection()
-    for table in reversed(Base.metadata.sorted_tables):
-        if "tenant_id" not in table.c:
-            continue
-        mine = table.c.tenant_id.in_(ids)
-        if "parent_id" in table.c:  # rows that point at rows of their own table
-            connection.execute(table.update().where(mine).values(parent_id=None))
-        connection.execute(delete(table).where(mine))
     connection.execute(delete(_tenants).where(_tenants.c.id.in_(ids)))
     left = select(_memberships.c.user_id)
     connection.execute(delete(_users).where(_is_demo_person(), ~_users.c.id.in_(left)))
     db.session.expunge_all()
     return len(ids)
+
+
+def _empty(tenant_id: int) -> None:
+    connection = db.session.connection()
+    for table in reversed(Base.metadata.sorted_tables):
+        if "tenant_id" not in table.c:
+            continue
+        mine = table.c.tenant_id == tenant_id
+        if "parent_id" in table.c:  # rows that point at rows of their own table
+            connection.execute(table.update().where(mine).values(parent_id=None))
+        connection.execute(delete(table).where(mine))
 
 
 def _is_demo_person() -> Any:

@@ -78,9 +78,11 @@ def test_pruning_deletes_each_outcome_in_its_time(app: Flask, team: Any, rivals:
             with write_transaction():
                 runs[1].outcome = "not_matched"
                 runs[2].outcome = "failed"
-    with app.app_context():
+    with app.app_context(), acting_in(team.id):
         counts = retention.prune()
-        assert (counts["succeeded"], counts["not_matched"], counts["failed"]) == (2, 2, 0)
+        assert (counts["succeeded"], counts["not_matched"], counts["failed"]) == (1, 1, 0)
+    with app.app_context(), acting_in(rivals.id):
+        assert db.session.scalar(select(func.count()).select_from(AutomationRun)) == 4
     with app.app_context(), acting_in(team.id):
         left = list(db.session.scalars(select(AutomationRun.outcome).order_by(AutomationRun.id)))
         assert left == ["succeeded", "failed"]
