@@ -18,7 +18,7 @@ from soconnective.automation.candidates import Rule
 from soconnective.automation.contracts import Action, ActionFailed, RunContext
 from soconnective.automation.trace import Run, in_words
 from soconnective.core.access import Actor, acting_as
-from soconnective.core.db import is_transaction_alive, require_alive
+from soconnective.core.db import is_transaction_alive, require_alive, savepoint
 from soconnective.core.errors import CrossTenant, NoTenant, TransactionLost
 from soconnective.events import DomainEvent, fold, take
 
@@ -46,7 +46,7 @@ class Job:
 def execute_together(session: OrmSession, jobs: Sequence[Job]) -> bool:
     """Try `jobs`, all of which `may_share`, in one savepoint; False: nothing is left of them, run each alone."""
     try:
-        with session.begin_nested():
+        with savepoint(session):
             for job in jobs:
                 with acting_as(job.actor):
                     _steps(session, job, carefully=False)
@@ -96,7 +96,7 @@ def _is_unclear(error: Exception, run: Run) -> bool:
 
 
 def _in_savepoint(session: OrmSession, job: Job, carefully: bool) -> None:
-    with session.begin_nested():
+    with savepoint(session):
         _steps(session, job, carefully)
         session.flush()
         _require_no_hidden_error(session)
@@ -122,7 +122,7 @@ def _steps(session: OrmSession, job: Job, carefully: bool) -> None:
 def _keeping(session: OrmSession, job: Job) -> None:
     """The rule keeps what succeeds: a savepoint for each step inside the rule's own."""
     context, run = _context(job), job.run
-    with session.begin_nested():
+    with savepoint(session):
         for index, action in enumerate(job.rule.definition.steps):
             _attempt(session, context, run, index, action)
         session.flush()
@@ -139,7 +139,7 @@ def _keeping(session: OrmSession, job: Job) -> None:
 def _attempt(session: OrmSession, context: RunContext, run: Run, index: int, action: Action) -> None:
     """One action in a savepoint of its own: its failure is written down and the next one goes on."""
     try:
-        with session.begin_nested():
+        with savepoint(session):
             result = action.run(context)
             session.flush()
             _require_no_hidden_error(session)

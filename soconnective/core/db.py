@@ -109,6 +109,31 @@ def begin_again() -> None:
     sqlite.reads_only.set(False)
 
 
+@contextmanager
+def savepoint(session: OrmSession) -> Iterator[None]:
+    """A savepoint that leaves nothing behind when it fails, in the database or in the session.
+
+    A flush that fails ends the savepoint at once. If the failure was swallowed, what was added or
+    changed afterwards belongs to nothing any more: it would be flushed with the next work.
+    """
+    with session.begin_nested() as nested:
+        try:
+            yield
+        except BaseException:
+            if not nested.is_active:
+                _forget_unsaved(session)
+            raise
+
+
+def _forget_unsaved(session: OrmSession) -> None:
+    for row in session.new:
+        session.expunge(row)
+    for row in session.deleted:
+        session.add(row)
+    for row in session.dirty:
+        session.expire(row)
+
+
 def is_transaction_alive(session: OrmSession) -> bool:
     """Ask the driver whether the transaction still stands.
 

@@ -20,6 +20,8 @@ from sqlalchemy import Connection, Engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import InsertmanyvaluesSentinelOpts
 
+from soconnective.core.errors import TransactionLost
+
 log = logging.getLogger(__name__)
 BUSY_SECONDS = 15.0
 ANALYZE_AFTER = 5000  # changed rows; a young database is looked at after a tenth of them
@@ -115,12 +117,28 @@ def connect_args() -> dict[str, Any]:
     return {"isolation_level": None, "timeout": BUSY_SECONDS, "factory": QueuedConnection}
 
 
+def require_transaction(connection: sqlite3.Connection) -> None:
+    """Refuse a statement outside of a transaction: it would be saved at once, alone.
+
+    That is where somebody stands whose transaction the database has ended (a full disk, an interrupt,
+    OR ROLLBACK) and who did not look at the error.
+    """
+    if not connection.in_transaction:
+        raise TransactionLost("the database ended the transaction; nothing was saved")
+
+
+def _on_statement(_connection: Connection, cursor: Any, *_more: Any) -> None:
+    require_transaction(cursor.connection)
+
+
 def prepare(engine: Engine) -> None:
     """Install the pragmas, the explicit BEGIN and the write lock on `engine` (once per engine)."""
     lock, statistics = threading.Lock(), Statistics()
     # One writer and AUTOINCREMENT: the ids of a multi-row INSERT rise with its rows, so the flush of many
     # new records may be one statement (SQLAlchemy sorts by the id that comes back). Not its default here.
     engine.dialect.insertmanyvalues_implicit_sentinel = InsertmanyvaluesSentinelOpts.AUTOINCREMENT
+
+    event.listen(engine, "before_cursor_execute", _on_statement)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: QueuedConnection, _entry: ConnectionPoolEntry) -> None:

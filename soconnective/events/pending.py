@@ -78,4 +78,6 @@ def _on_transaction_create(session: OrmSession, transaction: SessionTransaction)
 def _on_soft_rollback(session: OrmSession, previous: SessionTransaction) -> None:
     pending = session.info.get(_KEY)
     if pending is not None:
+        while not previous.nested and previous.parent is not None:
+            previous = previous.parent  # a flush that failed has undone the savepoint around it, no more
         del pending.notes[pending.marks.get(previous, 0) if previous.nested else 0 :]

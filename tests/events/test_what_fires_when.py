@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
-from soconnective.contacts.operations import Identity, update_contact
+from soconnective.contacts.operations import Identity, create_company, update_contact
 from soconnective.core.db import db, write_transaction
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import create_deal, delete_deal, move_deal, set_deal_contacts, update_deal
 from soconnective.deals.pipeline_operations import create_pipeline
 from soconnective.events import EventRow, namespace
+from soconnective.tasks.models import Task
 from tests.factories.records import make_contact, make_deal, move
 
 
@@ -163,3 +166,16 @@ def test_an_sql_expression_on_a_watched_field_is_refused(inside: Any) -> None:
     deal = make_deal(inside.stages["Lead"])
     with pytest.raises(TypeError, match="SQL expression"):
         deal.title = Deal.title + "x"
+
+
+def test_a_flush_that_fails_in_a_savepoint_loses_nothing_of_before(inside: Any) -> None:
+    with write_transaction():
+        company = create_company("Before")
+        db.session.flush()
+        with suppress(IntegrityError), db.session.begin_nested():
+            create_company("Within")
+            db.session.add(Task(title="x", status="nonsense", priority="normal"))
+            db.session.flush()
+        company_id = company.id
+    told = [(e.name, e.record_id) for e in db.session.scalars(select(EventRow)) if e.record_type == "company"]
+    assert told == [("company.created", company_id)]
