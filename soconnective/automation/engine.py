@@ -89,6 +89,9 @@ def react(session: OrmSession, events: Sequence[DomainEvent], bounds: Bounds) ->
             except Exception as error:  # the engine itself: no rule is to blame, and the save is not either
                 log.exception("the engine failed at event %s; the save goes on", event.id)
                 require_alive(session)
+                for run in runs:
+                    if not run.outcome:
+                        run.never_came()
                 runs.append(Run(event, None, None, "failed", f"the engine itself failed: {in_words(error)}"))
     return Reaction(caused, (lambda session: _record(session, runs)) if runs else None)
 
@@ -118,8 +121,7 @@ def _run_chain(
     queue = deque([root])
     while queue:
         event = queue.popleft()
-        made = _look_at(session, event, known.get(event.name, ()), chain, runs)
-        caused.extend(made)
+        made = _look_at(session, event, known.get(event.name, ()), chain, caused, runs)
         fresh = [fact for fact in made if is_trigger(fact.name)]
         unknown = [fact for fact in fresh if fact.name not in known]
         if unknown:
@@ -129,7 +131,12 @@ def _run_chain(
 
 
 def _look_at(
-    session: OrmSession, event: DomainEvent, rules: Sequence[Rule], chain: Chain, runs: list[Run]
+    session: OrmSession,
+    event: DomainEvent,
+    rules: Sequence[Rule],
+    chain: Chain,
+    caused: list[DomainEvent],
+    runs: list[Run],
 ) -> list[DomainEvent]:
     """All rules of one event in order; returns what they caused. Neighbours that may share a savepoint do."""
     made: list[DomainEvent] = []
@@ -141,13 +148,13 @@ def _look_at(
             continue
         job = Job(event, rule, run)
         if not job.may_share or len(together) >= TOGETHER:
-            made += _execute(session, together)
+            made += _execute(session, together, caused)
             together = []
         together.append(job)
         if not job.may_share:
-            made += _execute(session, together)
+            made += _execute(session, together, caused)
             together = []
-    return made + _execute(session, together)
+    return made + _execute(session, together, caused)
 
 
 def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) -> tuple[Run, bool]:
@@ -171,27 +178,39 @@ def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) ->
     return run, is_due
 
 
-def _execute(session: OrmSession, jobs: list[Job]) -> list[DomainEvent]:
-    """Run `jobs`, together if that works, else each alone; returns what they caused, numbered, in their order."""
+def _execute(session: OrmSession, jobs: list[Job], caused: list[DomainEvent]) -> list[DomainEvent]:
+    """Run `jobs`, together if that works, else each alone; returns what they caused, numbered, in their order.
+
+    It is also added to `caused`, whatever happens here: what is kept must be told of.
+    """
+    made: list[DomainEvent] = []
+    try:
+        _perform(session, jobs)
+    finally:
+        made += [fact for job in jobs if job.is_done for fact in job.caused]
+        caused.extend(made)
+    number(session, made)
+    return made
+
+
+def _perform(session: OrmSession, jobs: list[Job]) -> None:
     began = perf_counter()
     if len(jobs) > 1 and execute_together(session, jobs):
         each = (perf_counter() - began) * 1000 / len(jobs)
         for job in jobs:
             job.run.milliseconds += each
-    else:
-        for job in jobs:
-            began = perf_counter()
-            try:
-                execute(session, job)
-            except TransactionLost:
+        return
+    for job in jobs:
+        began = perf_counter()
+        try:
+            execute(session, job)
+        except TransactionLost:
+            raise
+        except Exception as error:
+            if job.is_done:  # the rule is through; it is the engine that failed
                 raise
-            except Exception as error:
-                _fail(session, job.run, job.rule, error)
-                job.caused = []
-            job.run.milliseconds += (perf_counter() - began) * 1000
-    made = [fact for job in jobs for fact in job.caused]
-    number(session, made)
-    return made
+            _fail(session, job.run, job.rule, error)
+        job.run.milliseconds += (perf_counter() - began) * 1000
 
 
 def _fail(session: OrmSession, run: Run, rule: Rule, error: Exception) -> None:

@@ -31,6 +31,7 @@ class Job:
     rule: Rule
     run: Run
     caused: list[DomainEvent] = field(default_factory=list)
+    is_done: bool = False  # what it made is kept
 
     @property
     def actor(self) -> Actor:
@@ -66,6 +67,8 @@ def execute_together(session: OrmSession, jobs: Sequence[Job]) -> bool:
             job.run.start_over()
             job.caused = []
         return False
+    for job in jobs:
+        job.is_done = True
     for job in jobs:
         _finish(job)
     return True
@@ -168,6 +171,8 @@ def _context(job: Job) -> RunContext:
 
 
 def _finish(job: Job) -> None:
+    job.is_done = True
+    job.run.outcome = "succeeded"
     job.run.settle()
     job.run.summarise()
 

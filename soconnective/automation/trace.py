@@ -28,7 +28,7 @@ class Run:
     event: DomainEvent
     automation_id: int | None
     automation_number: int | None
-    outcome: str = "succeeded"
+    outcome: str = ""  # until it is decided
     detail: str = ""
     checks: list[dict[str, Any]] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -74,6 +74,10 @@ class Run:
         """The detail in words from the steps: "task created; note logged"."""
         said = [step["text"] for step in self.steps if step["outcome"] == "succeeded"]
         self.detail = "; ".join(said)
+
+    def never_came(self) -> None:
+        """The engine failed before this rule's turn."""
+        self.outcome, self.detail = "failed", "the engine itself failed before this rule could run"
 
     def as_row(self) -> dict[str, Any]:
         return {

@@ -1,19 +1,31 @@
-"""What a PostgreSQL server needs: a look at connections that lay idle (asking each time costs a round trip)."""
+"""What a PostgreSQL server needs: a look at connections that lay idle, and at transactions before they commit."""
 
 from __future__ import annotations
 
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Engine, event, exc
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from soconnective.core.errors import TransactionLost
+
 IDLE_SECONDS = 10.0
+
+
+def _on_commit(connection: Connection) -> None:
+    """COMMIT after an error that somebody hid is answered with ROLLBACK, and looks fine."""
+    raw: Any = connection.connection.dbapi_connection
+    if raw.info.transaction_status == TransactionStatus.INERROR:
+        raise TransactionLost("the database ended the transaction; nothing was saved")
 
 
 def prepare(engine: Engine) -> None:
     """Install it on `engine` (once per engine)."""
     failures: type[Exception] = engine.dialect.loaded_dbapi.Error
+
+    event.listen(engine, "commit", _on_commit)
 
     @event.listens_for(engine, "checkin")
     def _on_checkin(_connection: Any, entry: ConnectionPoolEntry) -> None:

@@ -131,6 +131,11 @@ def _on_statement(_connection: Connection, cursor: Any, *_more: Any) -> None:
     require_transaction(cursor.connection)
 
 
+def _on_commit(connection: Connection) -> None:
+    """COMMIT of a transaction that is gone would look fine and save nothing."""
+    require_transaction(connection.connection.dbapi_connection)  # type: ignore[arg-type]
+
+
 def prepare(engine: Engine) -> None:
     """Install the pragmas, the explicit BEGIN and the write lock on `engine` (once per engine)."""
     lock, statistics = threading.Lock(), Statistics()
@@ -139,6 +144,7 @@ def prepare(engine: Engine) -> None:
     engine.dialect.insertmanyvalues_implicit_sentinel = InsertmanyvaluesSentinelOpts.AUTOINCREMENT
 
     event.listen(engine, "before_cursor_execute", _on_statement)
+    event.listen(engine, "commit", _on_commit)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: QueuedConnection, _entry: ConnectionPoolEntry) -> None:

@@ -56,6 +56,8 @@ def drain(session: OrmSession) -> None:
     number(session, events)
     wanted = [event for event, is_wanted in found if is_wanted]
     reaction = _reactor[0](session, wanted) if wanted and _reactor else Reaction()
+    if unnumbered := [event for event in reaction.events if event.id is None]:  # the engine failed before
+        number(session, unnumbered)
     store(session, [*events, *reaction.events])
     if reaction.write is not None:
         reaction.write(session)
