@@ -29,7 +29,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         timeline,
     )
     from soconnective import config as configuration
-    from soconnective.core import db, formats, row_security, web
+    from soconnective.core import db, formats, once, row_security, web
 
     app = Flask("soconnective", instance_relative_config=True, instance_path=configuration.instance_path())
     configuration.apply(app, config or {})
@@ -52,6 +52,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         demo,
     ):
         area.init_app(app)
+    once.init_app(app)
     automation.listen()
     cli.init_app(app)
     return app

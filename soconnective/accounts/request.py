@@ -61,7 +61,9 @@ def _refuse_other_workspace(tenant_id: int) -> Any:
     typed = [
         (name, value)
         for name, value in request.form.items(multi=True)
-        if name not in ("csrf_token", "workspace", "version", "op") and "password" not in name and value
+        if name not in ("csrf_token", "workspace", "version", "op", "form_key")
+        and "password" not in name
+        and value
     ]
     other = next((tenant for _m, tenant in g.workspaces if tenant.id == meant), None)
     abandon()
