@@ -26,20 +26,23 @@ OPEN = {"dashboard.root", "dashboard.healthz", "dashboard.readyz", "accounts.set
         "accounts.switch_workspace"}  # fmt: skip
 
 
-def fill(app: Flask, team: Any) -> dict[str, int]:
-    """One record of each kind in the team's workspace; the ids by the name of the URL's argument."""
+def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
+    """One record of each kind in the team's workspace; the ids by the name of the URL's argument.
+
+    Every text holds `canary`.
+    """
     with app.app_context(), acting_in(team.id):
         with write_transaction():
             db.session.get_one(Tenant, team.id).is_demo = True  # the page that removes it exists only then
-        rule = make_rule()
-        contact = make_contact("Kanarek", "Ruiz", "kanarek@x.example")
-        deal = make_deal(team.stages["Lead"], "Kanarek deal", contact_ids=[contact.id])
+        rule = make_rule(name=f"{canary} rule")
+        contact = make_contact(canary, "Ruiz", f"{canary.lower()}@x.example")
+        deal = make_deal(team.stages["Lead"], f"{canary} deal", contact_ids=[contact.id])
         move(deal, team.stages["Won"])
         with write_transaction():
-            company = create_company("Kanarek Ltd")
-            task = create_task("Kanarek task", deal_id=deal.id)
-            appointment = schedule_appointment("Kanarek call", clock.now(), clock.now().replace(year=2199))
-            note = write_note("Kanarek note", deal_id=deal.id)
+            company = create_company(f"{canary} Ltd")
+            task = create_task(f"{canary} task", deal_id=deal.id)
+            appointment = schedule_appointment(f"{canary} call", clock.now(), clock.now().replace(year=2199))
+            note = write_note(f"{canary} note", deal_id=deal.id)
         ids = {
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
             "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "record_id": deal.id,
