@@ -124,7 +124,7 @@ class ContactForm(RecordForm):
             field = [*plain, *filled][index]
             self.status = 422
             field.errors = [*field.errors, refused.message]
-            self.form_link = refused.link
+            self._offer(refused)
             return
         super()._refuse(refused)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import url_for
 from sqlalchemy import select
 
 from soconnective.contacts.identities import normalise, normalise_domain
@@ -81,7 +80,7 @@ def update_company(company: Company, **values: Any) -> Company:
         with db.session.no_autoflush:
             other = db.session.scalar(select(Company).where(Company.domain == values["domain"]))
         if other is not None and other is not company:
-            link = (f"Open {other.name}", url_for("companies.show", company_id=other.id))
+            link = (f"Open {other.name}", "companies.show", {"company_id": other.id})
             raise Refused(f"{values['domain']} already belongs to {other.name}.", "domain", link)
     for name in ("name", "domain", "phone", "about", "owner_id"):
         if name in values:
@@ -145,7 +144,7 @@ def _require_free(contact: Contact, key: tuple[str, str, str], field: str, value
             )
         )
     if other is not None:
-        link = (f"Open {other.name}", url_for("contacts.show", contact_id=other.id))
+        link = (f"Open {other.name}", "contacts.show", {"contact_id": other.id})
         raise Refused(
             f"{value} already belongs to {other.name}. Mark it as shared if both use it.", field, link
         )

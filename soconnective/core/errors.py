@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+Link = tuple[str, str, dict[str, Any]]
+
 
 class Refused(Exception):
     """An operation declines what was asked: `message` belongs beside the form field `field`.
 
-    `field` None means the form as a whole. `link` is an optional (label, url) that helps, for
-    example to the other contact that already owns an address.
+    `field` None means the form as a whole. `link` is an optional (label, endpoint,
+    arguments) of a page that helps, for example the other contact that already owns an address: operations
+    also run where no address can be built.
     """
 
-    def __init__(self, message: str, field: str | None = None, link: tuple[str, str] | None = None) -> None:
+    def __init__(self, message: str, field: str | None = None, link: Link | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import current_app, request
+from flask import current_app, request, url_for
 from flask_wtf import FlaskForm
 from itsdangerous import BadSignature, Signer
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -157,7 +157,13 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
             self.form_problem = refused.message
         else:
             field.errors = [*field.errors, refused.message]
-        self.form_link = refused.link
+        self._offer(refused)
+
+    def _offer(self, refused: Refused) -> None:
+        """The page that helps, as a link under the form's head."""
+        if refused.link is not None:
+            label, endpoint, arguments = refused.link
+            self.form_link = (label, url_for(endpoint, **arguments))
 
     def _show_conflict(self) -> None:
         self.status = 409
