@@ -17,7 +17,7 @@ from flask_migrate import upgrade
 from sqlalchemy import text
 from waitress import create_server
 
-from soconnective import demo
+from soconnective import backup_commands, demo
 from soconnective.accounts import operations, queries
 from soconnective.accounts.views import setup_code
 from soconnective.automation import retention
@@ -37,6 +37,7 @@ WAL_RESET_FIXED = (3, 51, 3)
 def init_app(app: Flask) -> None:
     for command in (serve, demo_command, doctor, tenant, user, events, prune, reindex_command):
         app.cli.add_command(command)
+    backup_commands.init_app(app)
 
 
 def main() -> None:
