@@ -73,7 +73,7 @@ def full(app: Flask, team: Team) -> Flask:
     with app.app_context(), acting_in(team.id), acting_as(team.owner.actor):
         make_rule()
         make_contact("Zoë", "Ruiz “O'Neill”", "zoe@x.example")
-        move(make_deal(team.stages["New"], value=1234), team.stages["Won"])
+        move(make_deal(team.stages["Lead"]), team.stages["Won"])
         db.session.remove()
     return app
 
@@ -115,7 +115,7 @@ def test_a_backup_under_load_is_of_one_moment(
         try:
             with app.app_context(), acting_in(team.id), acting_as(team.owner.actor):
                 for number in range(writes // 2):  # a deal made, a deal won
-                    move(make_deal(team.stages["New"], title=f"Deal {number}"), team.stages["Won"])
+                    move(make_deal(team.stages["Lead"], title=f"Deal {number}"), team.stages["Won"])
                     started.set()
                 db.session.remove()
         except Exception as error:
