@@ -19,7 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from waitress import create_server
 
-from soconnective import demo
+from soconnective import backup_commands, demo
 from soconnective.accounts import operations, queries
 from soconnective.accounts.views import setup_code
 from soconnective.automation import retention
@@ -43,6 +43,7 @@ def init_app(app: Flask) -> None:
         serve, demo_command, doctor, tenant, user, events, prune, reindex_command, setup_postgresql,
     ):  # fmt: skip
         app.cli.add_command(command)
+    backup_commands.init_app(app)
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy import NullPool, create_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "soconnective_template"
@@ -142,6 +143,13 @@ def settings_for(url: str) -> dict[str, Any]:
 def as_role(url: str, role: str) -> str:
     """`url` for another role; empty for SQLite, which has none."""
     return "" if url.startswith("sqlite") else re.sub(r"//\w+@", f"//{role}@", url)
+
+
+def owner_engine(app: Any) -> Any:
+    """An engine for the role that sees every row; its connections are closed after use."""
+    return create_engine(
+        app.config["SOCONNECTIVE_OWNER_URL"] or app.config["DATABASE_URL"], poolclass=NullPool
+    )
 
 
 def build_schema(url: str) -> None:

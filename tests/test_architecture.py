@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "soconnective"
 FLOORS = [
     {"core"}, {"events"}, {"jobs"}, {"automation"}, {"accounts"}, {"contacts"}, {"deals"}, {"tasks", "appointments"},
-    {"timeline"}, {"inbox"}, {"dashboard", "settings"}, {"demo", "postgresql_setup"}, {"cli"}, {"__init__"},
+    {"timeline"}, {"inbox"}, {"dashboard", "settings"}, {"demo", "postgresql_setup", "backup_commands"}, {"cli"}, {"__init__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
