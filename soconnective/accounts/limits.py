@@ -85,23 +85,36 @@ class TableStorage(Storage):
             reads_only.reset(token)
 
 
-_limiter = FixedWindowRateLimiter(TableStorage())
+KNOWN_DAYS = 30
+_storage = TableStorage()
+_limiter = FixedWindowRateLimiter(_storage)
 
 
 def may_try(account: str, network: str) -> bool:
-    """Count one try to sign in; False when there were too many for this account, network or both."""
+    """Count one try to sign in; False when there were too many for this account, network or both.
+
+    Where the account got in lately, the account's own limit does not count: guesses from elsewhere
+    must not lock its owner out.
+    """
     name = _name(account)
     limits: list[tuple[RateLimitItem, tuple[str, ...]]] = [
         (PER_NETWORK, ("sign-in", network)),
-        (PER_ACCOUNT, ("sign-in", name)),
         (PER_ACCOUNT_AND_NETWORK, ("sign-in", name, network)),
     ]
+    if not _storage.get(_known(name, network)):
+        limits.insert(1, (PER_ACCOUNT, ("sign-in", name)))
     return all(_limiter.hit(item, *keys) for item, keys in limits)
 
 
 def forget_tries(account: str, network: str) -> None:
-    """The right password was given: this account's tries from this network count no more."""
-    _limiter.clear(PER_ACCOUNT_AND_NETWORK, "sign-in", _name(account), network)
+    """The right password was given: this account's tries from this network count no more, and it is known there."""
+    name = _name(account)
+    _limiter.clear(PER_ACCOUNT_AND_NETWORK, "sign-in", name, network)
+    _storage.incr(_known(name, network), KNOWN_DAYS * 86400)
+
+
+def _known(name: str, network: str) -> str:
+    return f"known/{name}/{network}"
 
 
 def _name(account: str) -> str:

@@ -24,6 +24,7 @@ from soconnective.core.registry import registry
 
 MAX_SOURCE = 20_000
 MAX_OUTPUT = 64_000
+MAX_TAGS = 500
 
 # What every rule may name beside the fields of its record.
 COMMON: tuple[tuple[str, str], ...] = (("rule.name", "This rule's name"), ("actor.name", "Who caused it"))
@@ -79,6 +80,11 @@ _environment = _Environment(undefined=StrictDefaultUndefined, strict_filters=Tru
 def _template(text: str) -> BoundTemplate:
     if len(text) > MAX_SOURCE:
         raise MergeError(f"The text is longer than {MAX_SOURCE:,} characters.")
+    if text.count("{{") + text.count("{%") > MAX_TAGS:
+        raise MergeError(f"The text has more than {MAX_TAGS} merge fields.")
+    if any(text.rfind(opening) > text.rfind(closing) for opening, closing in (("{{", "}}"), ("{%", "%}"))):
+        # the library looks for the end of each one anew: many that never close keep it busy for seconds
+        raise MergeError("A merge field is not closed: {{ needs }}, and {% needs %}.")
     try:
         return _environment.from_string(text)
     except LiquidError as error:

@@ -11,7 +11,7 @@ A view builds a `RecordForm` and calls `saved()`:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from flask import current_app, request, url_for
 from flask_wtf import FlaskForm
@@ -98,6 +98,14 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
                     unbound_field.kwargs["filters"] = [clean_text, *filters]
             return unbound_field.bind(form=form, **options)
 
+    _made_with: dict[str, Any]
+
+    def __new__(cls, *_args: Any, **kwargs: Any) -> Self:
+        """Keep what a form needs beside its record, so that a clash can draw the newer values with it."""
+        form = super().__new__(cls)
+        form._made_with = {name: value for name, value in kwargs.items() if name not in ("obj", "formdata")}
+        return form  # type: ignore[no-any-return]
+
     def __init__(self, *args: Any, obj: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, obj=obj, **kwargs)
         self.record = obj
@@ -175,7 +183,7 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
             return
         self.conflict = []
         database.db.session.refresh(record)
-        theirs = type(self)(formdata=None, obj=record)
+        theirs = type(self)(formdata=None, obj=record, **self._made_with)
         for field in self:
             if field.name in ("csrf_token", "version", "workspace"):
                 continue

@@ -89,6 +89,6 @@ class StageForm(RecordForm):
 class ReplaceForm(RecordForm):
     replacement_id = IdField("Its deals move to", blank="choose a stage")
 
-    def __init__(self, *args: Any, stage: Any, **kwargs: Any) -> None:
-        super().__init__(*args, obj=stage, **kwargs)
-        self.replacement_id.offer([row for row in stage_choices() if row[0] != stage.id])
+    def __init__(self, *args: Any, obj: Any, **kwargs: Any) -> None:
+        super().__init__(*args, obj=obj, **kwargs)
+        self.replacement_id.offer([row for row in stage_choices() if row[0] != obj.id])

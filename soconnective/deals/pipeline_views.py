@@ -92,7 +92,7 @@ def move_stage(stage_id: int, way: str) -> Any:
 def replace(stage_id: int) -> Any:
     """A stage in use is replaced, not deleted."""
     found = queries.get_stage(stage_id)
-    form = ReplaceForm(stage=found)
+    form = ReplaceForm(obj=found)
     if form.saved(lambda: _replace(found, form)):
         flash("The stage is gone; its deals moved.", "success")
         return _home()
