@@ -135,8 +135,8 @@ def _guard(row: TenantOwned) -> None:
     values = row.__dict__
     if row.tenant_id != tenant_id:
         raise CrossTenant(f"a {type(row).__name__} of another tenant would be written")
-    for name in row.__mapper__.relationships:  # type: ignore[attr-defined]
-        target = values.get(name)
+    for relationship in row.__mapper__.relationships:  # type: ignore[attr-defined]
+        target = values.get(relationship.key)
         for other in target if isinstance(target, list | set | tuple) else (target,):
             if isinstance(other, TenantOwned):
                 other_tenant = other.__dict__.get("tenant_id")

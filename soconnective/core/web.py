@@ -219,7 +219,7 @@ def _on_error(error: Exception) -> Any:
     code = 500
     if is_clash(error) or isinstance(error, StaleDataError | Conflict):
         code = 409
-    elif isinstance(error, TransactionLost) or (isinstance(error, OperationalError) and _is_busy(error)):
+    elif isinstance(error, TransactionLost) or (isinstance(error, OperationalError) and _is_passing(error)):
         code = 503
     elif (
         isinstance(error, StatementError)
@@ -234,8 +234,12 @@ def _on_error(error: Exception) -> Any:
     return Response(_page(code, *TITLES[code]), code, mimetype="text/html")
 
 
-def _is_busy(error: OperationalError) -> bool:
-    return "locked" in str(error.orig) or "busy" in str(error.orig)
+_PASSING = ("locked", "busy", "full", "interrupted", "I/O")
+
+
+def _is_passing(error: OperationalError) -> bool:
+    """Whether it is the database's trouble (busy, full, gone) rather than a mistake in our statement."""
+    return error.connection_invalidated or any(word in str(error.orig) for word in _PASSING)
 
 
 def _page(code: int, title: str, text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from blinker import NamedSignal, Namespace
+from blinker import Namespace
 
 namespace = Namespace()
 
@@ -24,10 +24,6 @@ class EventType:
     title: str
     sent_when: str
     not_when: str
-
-    @property
-    def signal(self) -> NamedSignal:
-        return namespace.signal(self.name)
 
 
 _types: dict[str, EventType] = {}

@@ -45,12 +45,6 @@ class DomainEvent:
     root_id: int | None = None
     depth: int = 0
 
-    def old(self, name: str) -> Any:
-        return self.changes[name][0] if name in self.changes else self.snapshot.get(name)
-
-    def new(self, name: str) -> Any:
-        return self.changes[name][1] if name in self.changes else self.snapshot.get(name)
-
 
 class EventRow(TenantOwned, Base):
     """A stored domain event; written once, by `events.store`, never changed."""
