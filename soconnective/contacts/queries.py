@@ -6,8 +6,7 @@ from flask import abort
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
-from soconnective.contacts.identities import normalise
-from soconnective.contacts.models import Company, Contact, ContactIdentity
+from soconnective.contacts.models import Company, Contact
 from soconnective.core.db import db
 
 
@@ -19,21 +18,6 @@ def get_contact(contact_id: int) -> Contact:
 
 def get_company(company_id: int) -> Company:
     return db.session.get(Company, company_id) or abort(404)
-
-
-def find_contact_by_identity(kind: str, value: str, network: str = "") -> Contact | None:
-    """Who a mail address or handle leads to; never by a phone number or a shared address alone."""
-    if kind == "phone":
-        return None
-    identity = db.session.scalar(
-        select(ContactIdentity).where(
-            ContactIdentity.kind == kind,
-            ContactIdentity.network == network,
-            ContactIdentity.normalised == normalise(kind, value),
-            ContactIdentity.is_shared.is_(False),
-        )
-    )
-    return identity.contact if identity else None
 
 
 def contact_choices(keep: int | None = None, limit: int = 500) -> list[tuple[int, str]]:

@@ -59,3 +59,24 @@ def test_nothing_typed_does_more_than_fail_in_words(app: Flask, text: str) -> No
     except MergeError:
         return
     assert len(result.encode("utf-8", "replace")) <= MAX_OUTPUT + len(text.encode("utf-8", "replace"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ deal.expected_close_on | date }}", "Mon 23 Nov 2026"),
+        ("{{ deal.title | date }}", "Roll-out"),
+        ("{{ deal.amount | money: deal.currency }}", "€1,250"),
+        ("{{ deal.title | money }}", "Roll-out"),
+    ],
+)
+def test_dates_and_money_read_as_on_the_pages(inside: Any, text: str, expected: str) -> None:
+    fields = {**FIELDS, "deal": {**FIELDS["deal"], "expected_close_on": "2026-11-23"}}
+    assert render(text, fields).replace("\xa0", " ") == expected
+
+
+@pytest.mark.parametrize("text", ["x" * 20_001 + "{", "{{ deal.title", "{{ a }}" * 501, "}} {{", "%} {%"])
+def test_what_cannot_be_read_is_said_in_words(inside: Any, text: str) -> None:
+    assert problems(text, "deal")
+    with pytest.raises(MergeError):
+        render(text, FIELDS)
