@@ -187,7 +187,7 @@ def test_whatever_is_posted_nothing_breaks(
     made.reader.dispose()
     proof.cases, proof.found = made.refused + made.accepted, len(made.problems)
     assert not made.problems, f"{len(made.problems)}:\n" + "\n".join(made.problems[:10])
-    assert made.refused > number / 10 and made.accepted > number / 20
+    assert made.refused > number / 10 and made.accepted > number / 50  # versions grow stale
 
 
 @pytest.mark.control(NAME)

@@ -125,7 +125,8 @@ class House:
         human.role = role
 
     def _switch(self, human: Human, what: str, status: str) -> None:
-        assert self.owner.post(f"/dashboard/settings/members/{self.of(human)}/{what}").status_code == 302
+        path = f"/dashboard/settings/members/{self.of(human)}/{what}"
+        assert self.owner.post(path, data={"to_id": ""}).status_code == 302
         human.status = status
         if status != "active":
             for link in self.links:
