@@ -97,10 +97,11 @@ class House:
     def revoke(self, human: Human) -> None:
         if (link := self._open_link(human)) is None:
             return
-        page = self.owner.get("/dashboard/settings/members").text
-        row = page[page.index(human.email, page.index("invitations/") - 3000) :]
-        action = re.search(r"/dashboard/settings/members/invitations/\d+/revoke", row)
-        assert self.owner.post(action[0]).status_code == 302  # type: ignore[index]
+        with self.reader.connect() as connection:
+            query = "SELECT max(id) FROM invitations WHERE email = :email"
+            invitation = connection.execute(text(query), {"email": human.email}).scalar_one()
+        path = f"/dashboard/settings/members/invitations/{invitation}/revoke"
+        assert self.owner.post(path).status_code == 302
         link.is_open = False
 
     def join(self, human: Human) -> None:
