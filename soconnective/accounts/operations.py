@@ -106,8 +106,8 @@ def set_member_status(membership: Membership, status: str, acting_role: str) -> 
         _require_another_owner(membership)
     membership.status = status
     membership.ended_at = None if status == "active" else clock.now()
-    if status != "active":  # a link that still lies around must not let them back in
-        _close_invitations(membership.tenant_id, membership.user.email)
+    # A link that still lies around must neither let them back in nor promise a role they do not get.
+    _close_invitations(membership.tenant_id, membership.user.email)
     queries.forget_people()
 
 
