@@ -8,10 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from soconnective.automation.models import AutomationRun
+from soconnective.contacts.operations import Identity, update_contact
 from soconnective.core.db import db, write_transaction
-from soconnective.deals.models import Deal
+from soconnective.deals.models import Deal, Stage
+from soconnective.deals.operations import move_deal
 from soconnective.events import EventRow
-from tests.factories.records import make_deal
+from tests.factories.records import make_contact, make_deal, make_rule
 
 _steps = st.lists(
     st.tuples(
@@ -48,3 +51,51 @@ def test_first_and_last(inside: Any, steps: list[tuple[str, str, str]]) -> None:
     events = list(db.session.scalars(select(EventRow).where(EventRow.id > last_event)))
     changed = {name: ["a", value] for name, value in expected.items() if value != "a"}
     assert [event.changes for event in events] == ([changed] if changed else [])
+
+
+def test_a_change_that_rules_want_stays_wanted_when_a_later_flush_changes_more(inside: Any) -> None:
+    make_rule("deal.won", [("log_note", {"body": "x"})])
+    deal = make_deal(inside.stages["Lead"])
+    with write_transaction():
+        move_deal(deal, db.session.get_one(Stage, inside.stages["Won"]), None)
+        db.session.flush()
+        deal.source = "told later"
+        db.session.flush()
+    assert [run.outcome for run in db.session.scalars(select(AutomationRun))] == ["succeeded"]
+
+
+def test_a_later_flush_is_wanted_though_the_first_was_not(inside: Any) -> None:
+    make_rule("deal.won", [("log_note", {"body": "x"})])
+    deal = make_deal(inside.stages["Lead"])
+    with write_transaction():
+        deal.source = "told first"
+        db.session.flush()
+        move_deal(deal, db.session.get_one(Stage, inside.stages["Won"]), None)
+        db.session.flush()
+    assert [run.outcome for run in db.session.scalars(select(AutomationRun))] == ["succeeded"]
+
+
+def test_members_that_come_and_go_in_several_flushes_are_told_once(inside: Any) -> None:
+    contact = make_contact(email="a@x.example")
+    last = max(db.session.scalars(select(EventRow.id)))
+
+    def has(*addresses: str) -> None:
+        update_contact(contact, identities=[Identity("email", one) for one in addresses])
+        db.session.flush()
+
+    with write_transaction():
+        has("b@x.example")
+        has("a@x.example", "b@x.example")
+        has("a@x.example", "c@x.example")
+    (event,) = db.session.scalars(select(EventRow).where(EventRow.id > last))
+    assert event.changes["identities"] == [[], ["c@x.example"]]
+
+
+def test_members_that_go_and_come_back_are_no_event(inside: Any) -> None:
+    contact = make_contact(email="a@x.example")
+    last = max(db.session.scalars(select(EventRow.id)))
+    with write_transaction():
+        update_contact(contact, identities=[])
+        db.session.flush()
+        update_contact(contact, identities=[Identity("email", "a@x.example")])
+    assert list(db.session.scalars(select(EventRow).where(EventRow.id > last))) == []
