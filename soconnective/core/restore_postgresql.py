@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, cast
 
 from psycopg import sql
 
@@ -59,17 +60,18 @@ def put_in_place(server: Server, dump: Path, tables: Collection[str]) -> None:
     reader = _start(
         server, "psql", words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
+    entry, script, complaints = (
+        cast("IO[bytes]", pipe) for pipe in (reader.stdin, writer.stdout, reader.stderr)
+    )
     with reader, writer:
-        if not (reader.stdin and reader.stderr and writer.stdout):
-            raise AssertionError("they were asked for")
-        with suppress(BrokenPipeError), reader.stdin as entry:
+        with suppress(BrokenPipeError), entry:
             entry.write(first.format(sql.Literal(LOCK_WAIT), names).as_string().encode())
-            while part := writer.stdout.read(CHUNK):
+            while part := script.read(CHUNK):
                 entry.write(part)
             if writer.wait() == 0:
                 entry.write(b"\nCOMMIT;\n")
-        writer.stdout.close()
-        complaint = reader.stderr.read().decode(errors="replace").strip()
+        script.close()
+        complaint = complaints.read().decode(errors="replace").strip()
     if reader.returncode or writer.returncode:
         raise BackupFailed(
             f"The dump could not be restored, nothing was changed: {complaint or 'pg_restore failed'}"
