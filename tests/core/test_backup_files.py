@@ -54,9 +54,14 @@ def test_what_somebody_else_put_there_meanwhile_stays(
 
         monkeypatch.setattr(os, "link", link)
     target = tmp_path / "made"
-    with pytest.raises(BackupFailed, match="exists already"), appearing(target) as fresh:
-        fresh.write_text("ours")
-        target.write_text("theirs")
+
+    def write() -> None:
+        with appearing(target) as fresh:
+            fresh.write_text("ours")
+            target.write_text("theirs")
+
+    with pytest.raises(BackupFailed, match="exists already"):
+        write()
     assert target.read_text() == "theirs"
     assert names_in(tmp_path) == ["made"]
 
@@ -150,7 +155,7 @@ def test_where_nothing_was(scratch: Path) -> None:
 def test_a_file_that_nobody_can_read_is_put_aside_only_when_told(scratch: Path) -> None:
     live = scratch.with_name("live.db")
     live.write_bytes(b"no database at all" * 500)
-    with pytest.raises(BackupFailed, match="cannot be read .*--replace puts it aside"):
+    with pytest.raises(BackupFailed, match=r"cannot be read .*--replace puts it aside"):
         put(scratch)
     assert live.read_bytes().startswith(b"no database")
     Path(f"{live}-shm").write_bytes(b"left over")
@@ -178,7 +183,7 @@ def test_a_database_that_is_open_elsewhere_is_left_alone(scratch: Path) -> None:
         assert somebody.execute("SELECT count(*) FROM tenants").fetchone() == (0,)
 
 
-def test_an_error_of_the_disk_is_told_as_it_is(self, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_disk_is_told_as_it_is(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_args: Any) -> None:
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR

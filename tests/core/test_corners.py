@@ -8,11 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, abort
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm.exc import StaleDataError
 
+from soconnective.accounts.models import Tenant
 from soconnective.contacts.models import Company, Contact
 from soconnective.contacts.operations import create_company
 from soconnective.core import db as database
@@ -176,3 +177,40 @@ def test_an_error_page_that_cannot_be_drawn_is_still_a_page(
 def test_a_redirect_is_judged_by_its_result(app: Flask, place: str, own: bool) -> None:
     with app.test_request_context():
         assert web.is_own(place) is own
+
+
+def test_an_error_that_brings_its_own_answer_keeps_it(app: Flask, owner: Any) -> None:
+    app.add_url_rule("/own", view_func=lambda: abort(Response("their own", 418)))
+    answer = owner.get("/own")
+    assert (answer.status_code, answer.text) == (418, "their own")
+
+
+def test_a_connection_that_was_thrown_away_is_checked_in(app: Flask) -> None:
+    with app.app_context():
+        with db.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            connection.invalidate()
+        with db.engine.connect() as connection:
+            assert connection.execute(text("SELECT 1")).scalar() == 1
+
+
+def test_rows_of_no_tenant_are_written_beside_those_of_one(inside: Any) -> None:
+    with write_transaction():
+        tenant = db.session.get_one(Tenant, inside.id)
+        tenant.name = "Acme Ltd"
+        company = create_company("Beside")
+    db.session.expire_all()
+    assert (tenant.name, company.name) == ("Acme Ltd", "Beside")
+
+
+def test_a_company_renamed_and_deleted_in_one_flush_leaves_no_words(inside: Any) -> None:
+    with write_transaction():
+        company = create_company("Before")
+    with write_transaction():
+        db.session.add(gone := Company(name="Fresh"))
+        company.name = "After"
+        db.session.delete(company)
+        db.session.flush()
+        db.session.delete(gone)
+    words = db.session.execute(text("SELECT count(*) FROM search_words")).scalar_one()
+    assert words == 0

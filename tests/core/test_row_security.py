@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import NullPool, create_engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import InternalError, ProgrammingError
 
 from soconnective import create_app
 from soconnective.core import row_security
@@ -168,3 +168,15 @@ def test_an_empty_database_without_its_owner_is_told_of(databases: Any) -> None:
     with app.app_context():
         db.engine.dispose()
     databases.discard(url)
+
+
+def test_after_an_error_the_next_statement_fails_as_the_driver_says(app: Flask, team: Any) -> None:
+    """The setting cannot be made in a transaction that is in error; what is told is the error, not the setting."""
+    with app.app_context():
+        db.session.remove()
+        with db.engine.connect() as connection:
+            with pytest.raises(ProgrammingError):
+                connection.execute(text("SELECT nonsense"))
+            with acting_in(team.id), pytest.raises(InternalError, match="current transaction is aborted"):
+                connection.execute(text("SELECT 1"))
+            connection.rollback()

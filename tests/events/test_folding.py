@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from soconnective.automation.models import AutomationRun
 from soconnective.contacts.operations import Identity, update_contact
+from soconnective.core.access import current_actor
+from soconnective.core.clock import now
 from soconnective.core.db import db, write_transaction
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import move_deal
-from soconnective.events import EventRow
+from soconnective.events import EventRow, fold
+from soconnective.events.pending import Note, pending_of
+from soconnective.events.store import store
+from soconnective.events.watch import watches
 from tests.factories.records import make_contact, make_deal, make_rule
 
 _steps = st.lists(
@@ -99,3 +105,36 @@ def test_members_that_go_and_come_back_are_no_event(inside: Any) -> None:
         db.session.flush()
         update_contact(contact, identities=[Identity("email", "a@x.example")])
     assert list(db.session.scalars(select(EventRow).where(EventRow.id > last))) == []
+
+
+def test_a_record_that_is_gone_from_the_database_tells_nothing_of_its_parts(inside: Any) -> None:
+    """Its row was deleted past the session, which only a script would do."""
+    contact = make_contact(email="a@x.example")
+    last = max(db.session.scalars(select(EventRow.id)))
+    contact_id = contact.id
+    with write_transaction():
+        update_contact(contact, identities=[])
+        db.session.flush()
+        db.session.expunge(contact)
+        db.session.connection().execute(text("DELETE FROM contact_identities"))
+        db.session.connection().execute(text("DELETE FROM search_words WHERE record_type = 'contact'"))
+        db.session.connection().execute(text(f"DELETE FROM contacts WHERE id = {contact_id}"))
+        take_only_parts(db.session())
+    assert list(db.session.scalars(select(EventRow).where(EventRow.id > last))) == []
+
+
+def take_only_parts(session: Any) -> None:
+    """Leave the notes as a part alone would make them: the record not loaded."""
+    for note in pending_of(session).notes:
+        note.record = None
+
+
+def test_a_change_that_amounts_to_no_event_is_not_stored(inside: Any) -> None:
+    make_deal(inside.stages["Lead"])
+    watch = replace(watches[Deal], classify=lambda _change: ())
+    deal = db.session.scalars(select(Deal)).one()
+    note = Note(
+        watch, deal.id, inside.id, deal, "updated", {"title": ("a", "b")}, {}, {}, current_actor(), now()
+    )
+    assert fold(db.session(), [note]) == []
+    store(db.session(), [])  # nothing to store is nothing to do
