@@ -13,7 +13,7 @@ from soconnective import create_app
 from soconnective.core.db import db
 from tests.databases import NoServer, PostgresDatabases, Run, SqliteDatabases, join, settings_for
 
-pytest_plugins = ["tests.workspaces", "tests.proofs.report"]
+pytest_plugins = ["tests.workspaces", "tests.proofs.report", "tests.tap"]
 _run = pytest.StashKey[Run]()
 
 

@@ -100,8 +100,12 @@ _criteria = with_loader_criteria(
 
 @event.listens_for(Session, "do_orm_execute")
 def _on_orm_execute(state: ORMExecuteState) -> None:
-    if state.is_column_load or state.is_relationship_load:
-        return  # a refresh is checked by the load guard; a relationship carries the parent's options
+    if state.is_column_load:
+        return  # a refresh is checked by the load guard
+    if state.is_relationship_load:  # carries the criteria along, unless its parent was made here, not loaded
+        parent = state.lazy_loaded_from
+        if parent is None or _criteria in parent.load_options:
+            return
     if state.is_select or state.is_update or state.is_delete:
         state.statement = state.statement.options(_criteria)
 
