@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test prove test-quick lint format lock check-migrations clean
+.PHONY: help run test prove mutants test-quick lint format lock check-migrations clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-17s %s\n' "$$name" "$$what"; done
@@ -16,9 +16,12 @@ test: .venv/.test ## all tests on SQLite and on PostgreSQL, and the coverage gat
 	@.ci/system-packages
 	@.ci/test $(ARGS)
 
-prove: .venv/.test ## the long form of every proof on both databases, with a report in prove-report.md
+prove: .venv/.prove ## the long form of every proof on both databases and the mutation score, with a report in prove-report.md
 	@.ci/system-packages
 	@.ci/prove $(ARGS)
+
+mutants: .venv/.prove ## the mutation score of the engine, the events and the tenancy guard
+	@.ci/mutants
 
 test-quick: .venv/.test ## tests on SQLite, without the browser and without coverage
 	@$(BIN)/pytest -n 2 -m "not browser" $(ARGS)
@@ -35,7 +38,7 @@ format: .venv/.test ## bring the code into the one format
 check-migrations: .venv/.test ## the models equal the migrations, on SQLite and on PostgreSQL
 	@$(BIN)/python -m tests.databases check sqlite postgresql
 
-lock: ## take the newest versions that pyproject.toml allows into both locks
+lock: ## take the newest versions that pyproject.toml allows into the locks
 	@.ci/venv
 	@.ci/lock
 
@@ -51,3 +54,7 @@ clean: ## remove what the tools made (.venv too); instance/ with your data stays
 .venv/.test: requirements-test.lock pyproject.toml
 	@.ci/venv requirements-test.lock
 	@touch .venv/.runtime $@
+
+.venv/.prove: requirements-prove.lock pyproject.toml
+	@.ci/venv requirements-prove.lock
+	@touch .venv/.runtime .venv/.test $@
