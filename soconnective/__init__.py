@@ -24,6 +24,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         deals,
         demo,
         events,
+        jobs,
         settings,
         tasks,
         timeline,
@@ -40,6 +41,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     web.init_app(app)
     events.init_app(app)
     for area in (
+        jobs,
         automation,
         accounts,
         contacts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sqlite3
 import sys
 from collections import Counter
@@ -33,14 +34,16 @@ from soconnective.core.row_security import UnsafeRole, guarded_tables
 from soconnective.core.search import reindex, searchable_models
 from soconnective.core.tenancy import acting_in
 from soconnective.events import event_types
+from soconnective.jobs import Worker
 from soconnective.postgresql_setup import setup_postgresql
 
+STOP_SECONDS = 30.0  # for the job in hand
 WAL_RESET_FIXED = (3, 51, 3)
 
 
 def init_app(app: Flask) -> None:
     for command in (
-        serve, demo_command, doctor, tenant, user, events, prune, reindex_command, setup_postgresql,
+        serve, worker, demo_command, doctor, tenant, user, events, prune, reindex_command, setup_postgresql,
     ):  # fmt: skip
         app.cli.add_command(command)
     backup_commands.init_app(app)
@@ -79,9 +82,10 @@ def _bring_up_to_date() -> None:
 
 @click.command()
 @click.option("--demo-if-empty", is_flag=True, help="Fill an empty database with demo data first.")
+@click.option("--no-worker", is_flag=True, help="Web pages only: `soconnective worker` runs beside it.")
 @with_appcontext
-def serve(demo_if_empty: bool) -> None:
-    """Bring the database up to date and serve the app (PORT, SOCONNECTIVE_HOST)."""
+def serve(demo_if_empty: bool, no_worker: bool) -> None:
+    """Bring the database up to date and serve the app (PORT, SOCONNECTIVE_HOST), with a worker for its jobs."""
     _bring_up_to_date()
     if demo_if_empty and demo.is_empty():
         click.echo("Making demo data …")
@@ -121,13 +125,31 @@ def serve(demo_if_empty: bool) -> None:
     click.echo("Ctrl-C stops it.")
     gc.collect()
     gc.freeze()  # what the start made stays for good: the collector need not walk it during requests
+    helper = Worker(app)
+    thread = None if no_worker else helper.start()
     try:
         server.run()
     except KeyboardInterrupt:
         pass
     finally:
         server.close()
+        helper.stop()
+        if thread is not None:
+            thread.join(STOP_SECONDS)
         click.echo("Stopped.")
+
+
+@click.command()
+@with_appcontext
+def worker() -> None:
+    """Work on jobs and let the scheduler tick, apart from the web server. On PostgreSQL, any number of them."""
+    app: Any = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    made = Worker(app)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_args: made.stop())
+    click.echo(f"Worker {made.id} is at work. Ctrl-C stops it.")
+    made.run()
+    click.echo(f"Stopped after {made.jobs} jobs.")
 
 
 @click.command("demo")
@@ -194,11 +216,11 @@ def doctor() -> None:
         say(False, f"the database cannot be written: {error}")
     try:
         with current_app.test_client() as client:
-            status = client.get("/readyz").status_code
-        say(
-            status == 200,
-            "the schema is the newest" if status == 200 else "the schema is old: run `flask db upgrade`",
-        )
+            answer = client.get("/readyz").get_json()
+        is_new = answer["status"] in ("ok", "jobs")
+        say(is_new, "the schema is the newest" if is_new else "the schema is old: run `flask db upgrade`")
+        if answer["status"] == "jobs":
+            click.echo(f"note {answer['detail']}: right while the app is stopped, wrong while it runs")
     except Exception as error:
         say(False, f"the schema cannot be read: {error}")
     secret = Path(current_app.instance_path) / "secret_key"

@@ -17,6 +17,7 @@ from soconnective.core.access import PERMISSIONS, ROLES
 from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.events import EventRow
+from soconnective.jobs import enqueue
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from tests.factories.records import make_contact, make_deal, make_rule, move
@@ -43,9 +44,11 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             task = create_task(f"{canary} task", deal_id=deal.id)
             appointment = schedule_appointment(f"{canary} call", clock.now(), clock.now().replace(year=2199))
             note = write_note(f"{canary} note", deal_id=deal.id)
+            job = enqueue("prune_jobs", {"about": canary}, key=f"{canary} job", about=("deal", deal.id))
+            job.state, job.error = "dead", f"{canary} failed"
         ids = {
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
-            "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "record_id": deal.id,
+            "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "job_id": job.id, "record_id": deal.id,
             "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
             "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
         }  # fmt: skip

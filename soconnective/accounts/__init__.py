@@ -11,11 +11,12 @@ from flask import Flask
 
 from soconnective.accounts import member_views, queries, request, security, views
 from soconnective.core.registry import SettingsSection, registry
-from soconnective.core.workspace import load_workspaces_with
+from soconnective.core.workspace import list_workspaces_with, load_workspaces_with
 
 
 def init_app(app: Flask) -> None:
     load_workspaces_with(queries.load_workspace)
+    list_workspaces_with(queries.workspace_ids)
     registry.people.load = queries.load_people
     security.init_app(app)
     request.init_app(app)

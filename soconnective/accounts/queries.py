@@ -70,6 +70,10 @@ def all_tenants() -> list[Tenant]:
     return list(db.session.scalars(select(Tenant).order_by(Tenant.id)))
 
 
+def workspace_ids() -> list[int]:
+    return list(db.session.scalars(select(Tenant.id).order_by(Tenant.id)))
+
+
 def load_people() -> dict[int, Person]:
     """Everybody who is or was a member of the current workspace; read once a transaction."""
     tenant_id = current_tenant_id()

@@ -94,6 +94,17 @@ def write_transaction() -> Iterator[None]:
         sqlite.reads_only.reset(token)
 
 
+@contextmanager
+def read_transaction() -> Iterator[None]:
+    """A transaction of its own that only reads (on SQLite it waits for no writer); nothing stays open after it."""
+    token = sqlite.reads_only.set(True)
+    try:
+        yield
+    finally:
+        sqlite.reads_only.reset(token)
+        db.session.rollback()
+
+
 def begin_request(safe: bool) -> None:
     """What this request's transactions may do until it commits: GET and HEAD read, the rest writes."""
     sqlite.reads_only.set(safe)

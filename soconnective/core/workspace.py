@@ -29,6 +29,18 @@ def load_workspaces_with(loader: Callable[[int], Workspace]) -> None:
     _loader[:] = [loader]
 
 
+_lister: list[Callable[[], list[int]]] = []
+
+
+def list_workspaces_with(lister: Callable[[], list[int]]) -> None:
+    """Set by accounts: the ids of all workspaces, for what the scheduler does in each."""
+    _lister[:] = [lister]
+
+
+def workspace_ids() -> list[int]:
+    return _lister[0]()
+
+
 def enter_workspace(workspace: Workspace | None) -> None:
     """Keep what the request already read (None forgets it: its settings changed, or the request ended)."""
     _loaded.set(workspace)

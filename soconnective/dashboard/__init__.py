@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from flask import Blueprint, Flask, current_app, g, jsonify, redirect, render_template, request, url_for
 from sqlalchemy import select, text
 
+from soconnective import jobs
 from soconnective.core.access import may, public
 from soconnective.core.db import db
 from soconnective.core.panels import draw_panels
@@ -75,11 +76,14 @@ def healthz() -> Any:
 @bp.get("/readyz")
 @public
 def readyz() -> Any:
-    """200 when the database answers and its schema is the newest; else 503."""
+    """200 when the database answers, its schema is the newest and the machinery works; else 503 with what does not."""
     try:
         db.session.execute(text("SELECT 1"))
         current = MigrationContext.configure(db.session.connection()).get_current_revision()
         head = ScriptDirectory(current_app.extensions["migrate"].directory).get_current_head()
     except Exception:
         return {"status": "database"}, 503
-    return ({"status": "ok"}, 200) if current == head else ({"status": "migrations"}, 503)
+    if current != head:
+        return {"status": "migrations"}, 503
+    why = jobs.readiness()
+    return ({"status": "ok"}, 200) if why is None else ({"status": "jobs", "detail": why}, 503)

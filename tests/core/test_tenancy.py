@@ -141,7 +141,7 @@ def test_a_tenant_is_its_id_however_it_came(inside: Any) -> None:
 
 def test_every_table_with_a_tenant_has_its_walls() -> None:
     owned = {cls.__tablename__ for cls in TenantOwned.__subclasses__() if hasattr(cls, "__tablename__")}
-    instance = {"tenants", "users", "memberships", "invitations", "rate_windows"}
+    instance = {"tenants", "users", "memberships", "invitations", "rate_windows", "workers", "ticks"}
     by_hand = {
         "event_links",
         "search_words",

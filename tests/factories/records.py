@@ -7,8 +7,8 @@ from typing import Any
 from soconnective.automation.definition import build
 from soconnective.automation.models import Automation
 from soconnective.automation.operations import create_automation
-from soconnective.contacts.models import Contact
-from soconnective.contacts.operations import Identity, create_contact
+from soconnective.contacts.models import Company, Contact
+from soconnective.contacts.operations import Identity, create_company, create_contact
 from soconnective.core.db import db, write_transaction
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import create_deal, move_deal
@@ -45,3 +45,8 @@ def make_deal(stage_id: int, title: str = "Roll-out", **values: Any) -> Deal:
 def move(deal: Deal, stage_id: int, reason: str | None = None) -> None:
     with write_transaction():
         move_deal(deal, db.session.get_one(Stage, stage_id), reason)
+
+
+def make_company(name: str = "Initech", **values: Any) -> Company:
+    with write_transaction():
+        return create_company(name, **values)

@@ -1,0 +1,61 @@
+"""Jobs that ended are kept for a while, so that people can see what was done, and then deleted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from soconnective.core import clock
+from soconnective.core.db import db, write_transaction
+from soconnective.core.tenancy import acting_in, current_tenant_id
+from soconnective.core.workspace import workspace_ids
+from soconnective.jobs.kinds import Again, JobKind, Tick
+from soconnective.jobs.models import Job, WorkerRow
+from soconnective.jobs.queue import enqueue
+
+KEPT = {"done": timedelta(days=7), "cancelled": timedelta(days=30), "dead": timedelta(days=90)}
+WORKERS_KEPT = timedelta(days=7)
+SLICE = 1000
+
+
+class PruneJobs(JobKind):
+    """Deletes a workspace's jobs that ended long ago, a slice at a time."""
+
+    kind, label = "prune_jobs", "Forget old jobs"
+
+    def run(self, job: Job) -> Again | None:
+        table: Any = Job.__table__
+        c = table.c
+        for state, kept in KEPT.items():
+            old = (
+                select(c.id)
+                .where(
+                    c.tenant_id == current_tenant_id(),
+                    c.state == state,
+                    c.finished_at < clock.now() - kept,
+                )
+                .limit(SLICE)
+            )
+            gone = db.session.connection().execute(delete(table).where(c.id.in_(old.scalar_subquery())))
+            if gone.rowcount >= SLICE:
+                return Again(job.payload)
+        return None
+
+
+def enqueue_everywhere(kind: str, key: str) -> None:
+    """One job of `kind` in each workspace, once for the same `key`."""
+    for tenant_id in workspace_ids():
+        with acting_in(tenant_id), write_transaction():
+            enqueue(kind, key=key)
+
+
+def _prune(now: datetime) -> None:
+    table: Any = WorkerRow.__table__
+    with write_transaction():
+        db.session.execute(delete(table).where(table.c.seen_at < now - WORKERS_KEPT))
+    enqueue_everywhere(PruneJobs.kind, f"{PruneJobs.kind}-{now:%Y-%m-%d}")
+
+
+PRUNE_TICK = Tick("prune_jobs", timedelta(hours=6), _prune)
