@@ -125,6 +125,7 @@ def serve(demo_if_empty: bool, no_worker: bool) -> None:
     click.echo("Ctrl-C stops it.")
     gc.collect()
     gc.freeze()  # what the start made stays for good: the collector need not walk it during requests
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a service manager sends: stop in order
     helper = Worker(app)
     thread = None if no_worker else helper.start()
     try:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +22,9 @@ from waitress import create_server
 
 from soconnective import create_app
 from soconnective.core.db import Session, db
+from soconnective.jobs import Worker, queue, register_job
 from tests.databases import settings_for
+from tests.proofs import errands
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,35 @@ class Birth:
     port: int
     failpoint: int = 0
     is_broken: bool = False  # planted: what the request has done is committed after each UPDATE
+    is_worker: bool = False  # no pages: it works on jobs; a failpoint counts from its first claim
+    lease: float = 0.4
+
+
+def _work(birth: Birth) -> None:
+    """A worker with short leases, so that what a killed one held is soon done by another."""
+    app = create_app(settings_for(birth.url))
+    queue.LEASE = timedelta(seconds=birth.lease)
+    for errand in (
+        errands.CarelessErrand if birth.is_broken else errands.InsideErrand,
+        errands.OutsideErrand,
+    ):
+        register_job(errand)
+    with app.app_context():
+        engine = db.engine
+    seen = [0]
+
+    def _point(*_args: Any, **_more: Any) -> None:
+        seen[0] += seen[0] > 0
+        if len(_args) > 2 and isinstance(_args[2], str) and "UPDATE jobs SET" in _args[2]:
+            seen[0] = seen[0] or 1
+        if seen[0] == birth.failpoint:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if birth.failpoint:
+        for name in ("before_cursor_execute", "commit", "savepoint", "release_savepoint"):
+            event.listen(engine, name, _point)
+        event.listen(Session, "after_commit", _point)
+    Worker(app, poll=0.005).run()
 
 
 def _live(birth: Birth) -> None:
@@ -84,7 +116,7 @@ def _nurse(pipe: Any) -> None:
         if child == 0:
             with suppress(BaseException), Path(os.devnull).open("w") as nowhere:
                 os.dup2(nowhere.fileno(), sys.stderr.fileno())
-                _live(birth)
+                (_work if birth.is_worker else _live)(birth)
             os._exit(1)
         pipe.send(child)
         pipe.recv()  # the trial is over
@@ -109,6 +141,17 @@ class Nursery:
         pid = self.pipe.recv()
         try:
             _wait_for(birth.port)
+            yield pid
+        finally:
+            self.pipe.send("over")
+            self.pipe.recv()
+
+    @contextmanager
+    def worker(self, birth: Birth) -> Iterator[int]:
+        """The same for a worker, which nobody waits for."""
+        self.pipe.send(birth)
+        pid = self.pipe.recv()
+        try:
             yield pid
         finally:
             self.pipe.send("over")
