@@ -136,6 +136,10 @@ def _on_commit(connection: Connection) -> None:
     require_transaction(connection.connection.dbapi_connection)  # type: ignore[arg-type]
 
 
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 def prepare(engine: Engine) -> None:
     """Install the pragmas, the explicit BEGIN and the write lock on `engine` (once per engine)."""
     lock, statistics = threading.Lock(), Statistics()
@@ -150,6 +154,7 @@ def prepare(engine: Engine) -> None:
     def _on_connect(connection: QueuedConnection, _entry: ConnectionPoolEntry) -> None:
         connection.write_lock = lock
         connection.statistics, connection.generation = statistics, statistics.generation
+        connection.create_function("so_lower", 1, _lower, deterministic=True)  # its own knows ASCII only
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 

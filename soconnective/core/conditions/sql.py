@@ -1,0 +1,36 @@
+"""The SQL back end: the same tree as a WHERE clause, for lists, schedules and previews."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, not_, or_, true
+
+from soconnective.core.conditions.evaluate import CannotTell
+from soconnective.core.conditions.fields import Field
+from soconnective.core.conditions.operators import OPERATORS, Now
+from soconnective.core.conditions.tree import Group, Test, read
+
+
+def where(group: Group, fields: Mapping[str, Field], now: Now) -> ColumnElement[bool]:
+    """Never NULL. Raises `CannotTell` for a field that has no column, or an operator about a change."""
+    parts = [
+        _test(item, fields, now) if isinstance(item, Test) else where(item, fields, now)
+        for item in group.items
+    ]
+    if not parts:
+        return true()
+    if group.match == "all":
+        return and_(*parts)
+    return or_(*parts) if group.match == "any" else not_(or_(*parts))
+
+
+def _test(test: Test, fields: Mapping[str, Field], now: Now) -> ColumnElement[bool]:
+    field, operator = fields.get(test.field), OPERATORS.get(test.operator)
+    if field is None or operator is None:
+        raise CannotTell(f"The condition asks for “{test.field}”, which does not exist any more")
+    if field.column is None or operator.sql is None:
+        raise CannotTell(f"“{field.label} {operator.label}” can be asked of an event only")
+    column: Any = field.column()
+    return operator.sql(field, column, read(field, operator, test), now)
