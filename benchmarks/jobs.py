@@ -94,7 +94,9 @@ def measure(databases: Databases, kind: str, number: int, waiting: int) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--number", type=int, default=2000)
     parser.add_argument("--waiting", type=int, default=100_000)
