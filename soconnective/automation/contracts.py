@@ -58,11 +58,14 @@ class Verdict:
 
     matched: bool
     checks: tuple[Check, ...] = ()
+    why: str = ""  # why not, where the checks alone do not say it
 
     @property
     def reason(self) -> str:
         """Why not, in words; empty when it matched."""
-        return "; ".join(f"{c.label}: wanted {c.wanted}, was {c.actual}" for c in self.checks if not c.passed)
+        return self.why or "; ".join(
+            f"{c.label}: wanted {c.wanted}, was {c.actual}" for c in self.checks if not c.passed
+        )
 
 
 @dataclass(frozen=True, slots=True)

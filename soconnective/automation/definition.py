@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from soconnective.automation.contracts import Action, Scope, Trigger
+from soconnective.automation.conditions import Conditions
+from soconnective.automation.contracts import Action, Scope, Trigger, Verdict
 from soconnective.automation.registry import load_action, load_trigger
+from soconnective.core.conditions import Group
+from soconnective.events import DomainEvent
+
+NO_CONDITIONS = Conditions(Group(), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A trigger and the actions in order; pieces that cannot be read any more are Broken twins."""
+    """A trigger, its conditions and the actions in order; pieces that cannot be read any more are Broken twins."""
 
     name: str
     trigger: Trigger
     steps: tuple[Action, ...]
     on_failure: str = "undo"
+    conditions: Conditions = NO_CONDITIONS
 
     @property
     def scope(self) -> Scope:
@@ -28,7 +34,16 @@ class Definition:
     @property
     def broken(self) -> str | None:
         """The first message of a piece that cannot work, else None."""
-        return next((piece.broken for piece in (self.trigger, *self.steps) if piece.broken), None)
+        parts = (self.trigger.broken, self.conditions.broken, *(step.broken for step in self.steps))
+        return next((message for message in parts if message), None)
+
+    def match(self, event: DomainEvent) -> Verdict:
+        """Whether the rule is to run for `event`: the trigger's own settings first, then the conditions."""
+        verdict = self.trigger.match(event)
+        if not verdict.matched or not (self.conditions.tree.items or self.conditions.message):
+            return verdict
+        asked = self.conditions.match(event)
+        return Verdict(asked.matched, (*verdict.checks, *asked.checks), asked.why)
 
     def to_text(self) -> str:
         """Canonical JSON: equal definitions have equal texts."""
@@ -39,6 +54,7 @@ class Definition:
                 "trigger_settings": self.trigger.stored(),
                 "on_failure": self.on_failure,
                 "steps": [{"kind": step.type_id, "settings": step.stored()} for step in self.steps],
+                **({"conditions": asked} if (asked := self.conditions.stored()) else {}),
             },
             ensure_ascii=False,
             sort_keys=True,
@@ -46,20 +62,22 @@ class Definition:
         )
 
     def problems(self) -> list[tuple[str, str, str]]:
-        """What does not make sense here and now, as (path, field, message); path is "trigger" or the step's index."""
+        """What does not make sense here and now, as (path, field, message); path is "trigger", "if" or the step's index."""
         found = [("trigger", field, message) for field, message in self.trigger.check(self.scope)]
+        if not self.trigger.broken:
+            found += [("if", path, message) for path, message in self.conditions.problems()]
         for index, step in enumerate(self.steps):
             found += [(str(index), field, message) for field, message in step.check(self.scope)]
         return found
 
     def sentence(self) -> str:
-        return sentence(self.trigger, self.steps)
+        return sentence(self.trigger, self.steps, self.conditions.describe())
 
 
-def sentence(trigger: Trigger, steps: Sequence[Action]) -> str:
-    """The rule as one plain sentence: "When a deal is won → create task “Call”, log note “Hello”"."""
+def sentence(trigger: Trigger, steps: Sequence[Action], condition: str = "") -> str:
+    """The rule as one plain sentence: "When a deal is won, if amount is at least 1000 → create task “Call”"."""
     doing = ", ".join(step.describe() for step in steps) or "do nothing"
-    return f"When {trigger.describe()} → {doing}"
+    return f"When {trigger.describe()}{f', if {condition}' if condition else ''} → {doing}"
 
 
 @lru_cache(maxsize=4096)
@@ -72,6 +90,7 @@ def parse(text: str) -> Definition:
         stored["trigger_settings"],
         [(step["kind"], step["settings"]) for step in stored["steps"]],
         stored["on_failure"],
+        stored.get("conditions"),
     )
 
 
@@ -81,11 +100,14 @@ def build(
     trigger_settings: dict[str, Any],
     steps: Sequence[tuple[str, dict[str, Any]]],
     on_failure: str = "undo",
+    conditions: Any = None,
 ) -> Definition:
     """A definition from stored pieces; what cannot be read becomes a Broken twin."""
+    found = load_trigger(trigger, trigger_settings)
     return Definition(
         name,
-        load_trigger(trigger, trigger_settings),
+        found,
         tuple(load_action(kind, settings) for kind, settings in steps),
         on_failure,
+        Conditions.load(conditions, found.record_type or None),
     )

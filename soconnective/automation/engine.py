@@ -163,7 +163,7 @@ def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) ->
     run = Run(event, rule.id, rule.number)
     is_due = False
     try:
-        verdict = rule.definition.trigger.match(event)
+        verdict = rule.definition.match(event)
         run.say_verdict(verdict)
         if not verdict.matched:
             run.outcome, run.detail = "not_matched", verdict.reason

@@ -14,8 +14,11 @@ from werkzeug.datastructures import MultiDict
 from wtforms import BooleanField, RadioField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length
 
+from soconnective.automation.condition_form import TOO_MANY as CONDITIONS_TOO_MANY
+from soconnective.automation.condition_form import ConditionForm
+from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import Action, NoFields, Trigger, first_problem
-from soconnective.automation.definition import Definition, sentence
+from soconnective.automation.definition import NO_CONDITIONS, Definition, sentence
 from soconnective.automation.merge import merge_fields
 from soconnective.automation.models import ON_FAILURE
 from soconnective.automation.registry import action_types, trigger_types
@@ -76,6 +79,7 @@ class Builder:
         self.rule = rule
         self.form = RuleForm(obj=rule)
         self.too_many = False
+        self.conditions: ConditionForm
         if request.method == "POST":
             self._read_post()
         else:
@@ -86,10 +90,12 @@ class Builder:
             kinds = action_types()
             first = "create_task" if "create_task" in kinds else next(iter(kinds), "")
             self.trigger_form = self._trigger_form(None, {})
+            self.conditions = ConditionForm(self.scope, Conditions.load(None, self.scope))
             self.steps = [StepRow(0, first, None)] if first else []
             return
         self.form.trigger.data = definition.trigger.type_id
         self.trigger_form = self._trigger_form(None, definition.trigger.stored())
+        self.conditions = ConditionForm(self.scope, definition.conditions)
         self.steps = [
             StepRow(i, step.type_id, None, step.stored()) for i, step in enumerate(definition.steps)
         ]
@@ -99,6 +105,7 @@ class Builder:
 
     def _read_post(self) -> None:
         self.trigger_form = self._trigger_form(request.form, {})
+        self.conditions = ConditionForm(self.scope)
         self.steps = [StepRow(index, kind, data) for index, (kind, data) in enumerate(self._posted_rows())]
 
     def _trigger_form(self, formdata: Any, stored: dict[str, Any]) -> Any:
@@ -132,6 +139,8 @@ class Builder:
     def apply(self, op: str) -> bool:
         """Do what a button asked for: add:<kind>, remove:N, up:N, down:N. False for anything else."""
         what, _, argument = op.partition(":")
+        if what == "if":
+            return argument == "" or self.conditions.apply(argument)
         rows = self._posted_rows()
         if what == "add" and argument in action_types():
             if len(rows) >= MAX_STEPS:
@@ -165,7 +174,10 @@ class Builder:
         trigger = self._piece(trigger_types().get(self.form.trigger.data or ""), self.trigger_form)
         if trigger is None and self.form.trigger.data not in trigger_types() and not self.form.trigger.errors:
             self.form.trigger.errors = ["Choose when the rule looks."]
-        valid = valid and trigger is not None
+        conditions = self.conditions.read()
+        if self.conditions.too_many:
+            self.form.form_problem = CONDITIONS_TOO_MANY
+        valid = valid and trigger is not None and conditions is not None
         steps = []
         if self.too_many:
             self.form.form_problem = TOO_MANY
@@ -184,7 +196,13 @@ class Builder:
             else:
                 steps.append(piece)
         definition = (
-            Definition(self.form.name.data or "", trigger, tuple(steps), self.form.on_failure.data)
+            Definition(
+                self.form.name.data or "",
+                trigger,
+                tuple(steps),
+                self.form.on_failure.data,
+                conditions or NO_CONDITIONS,
+            )
             if valid
             else None
         )
@@ -197,7 +215,7 @@ class Builder:
         """Put everything that makes no sense here and now beside its field; whether there was anything."""
         problems = definition.problems()
         for path, name, message in problems:
-            where = "trigger" if path == "trigger" else f"steps-{path}"
+            where = path if path in ("trigger", "if") else f"steps-{path}"
             self.refuse(f"{where}-{name}", message)
         return bool(problems)
 
@@ -226,6 +244,8 @@ class Builder:
         if path is None:
             return False
         where, _, name = path.partition("-")
+        if where == "if":
+            return self.conditions.refuse(name, message)
         if where == "trigger" and name in self.trigger_form:
             self.trigger_form[name].errors = [*self.trigger_form[name].errors, message]
             return True
@@ -246,7 +266,7 @@ class Builder:
         steps = [self._said(row.cls, row.form) for row in self.steps]
         if trigger is None:
             return "Choose when the rule looks."
-        return sentence(trigger, [step for step in steps if step is not None])
+        return sentence(trigger, [step for step in steps if step is not None], self.conditions.describe())
 
     def _said(self, cls: Any, form: Any) -> Any:
         if cls is None:

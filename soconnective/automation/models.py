@@ -51,6 +51,7 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     name: Mapped[str] = mapped_column(String(120))
     trigger: Mapped[str] = mapped_column(String(80))
     trigger_settings: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    conditions: Mapped[dict[str, Any] | None] = mapped_column(Json)
     position: Mapped[int] = mapped_column(Integer, default=0)
     is_active: Mapped[bool] = mapped_column(Boolean, default=False)
     activated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

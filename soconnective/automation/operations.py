@@ -63,7 +63,7 @@ def set_active(rule: Automation, is_active: bool) -> Automation:
 def duplicate_automation(rule: Automation) -> Automation:
     """A copy, switched off, named "... (copy)"."""
     old = definition_of(rule)
-    copy = Definition(f"{old.name[:110]} (copy)", old.trigger, old.steps, old.on_failure)
+    copy = Definition(f"{old.name[:110]} (copy)", old.trigger, old.steps, old.on_failure, old.conditions)
     last = db.session.scalar(select(func.max(Automation.position))) or 0
     actor = current_actor()
     fresh = Automation(
@@ -131,7 +131,9 @@ def replace_person(old_id: int, new_id: int | None) -> int:
         definition = definition_of(rule)
         steps = tuple(_with_person(step, old_id, new_id) for step in definition.steps)
         if any(a is not b for a, b in zip(steps, definition.steps, strict=True)):
-            fresh = Definition(definition.name, definition.trigger, steps, definition.on_failure)
+            fresh = Definition(
+                definition.name, definition.trigger, steps, definition.on_failure, definition.conditions
+            )
             _apply(rule, fresh)
             for step in _steps_of(rule):
                 db.session.delete(step)
@@ -174,7 +176,7 @@ def current_version(rule: Automation) -> AutomationVersion | None:
 def definition_of(rule: Automation) -> Definition:
     """What the rule does now, read from its steps."""
     from_steps = [(step.kind, step.settings) for step in _steps_of(rule)]
-    return build(rule.name, rule.trigger, rule.trigger_settings, from_steps, rule.on_failure)
+    return build(rule.name, rule.trigger, rule.trigger_settings, from_steps, rule.on_failure, rule.conditions)
 
 
 def _steps_of(rule: Automation) -> list[AutomationStep]:
@@ -192,6 +194,7 @@ def _apply(rule: Automation, definition: Definition) -> None:
     rule.trigger = definition.trigger.type_id
     rule.trigger_settings = definition.trigger.stored()
     rule.on_failure = definition.on_failure
+    rule.conditions = definition.conditions.stored()
     rule.updated_at = clock.now()
 
 
@@ -229,7 +232,7 @@ def _keep_version(rule: Automation, definition: Definition) -> None:
 
 def _require_sense(definition: Definition) -> None:
     for path, field, message in definition.problems():
-        where = "trigger" if path == "trigger" else f"steps-{path}"
+        where = path if path in ("trigger", "if") else f"steps-{path}"
         raise Refused(message, f"{where}-{field}" if field else where)
     if not definition.steps:
         raise Refused("A rule needs at least one action.", "steps")

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 
 from soconnective.automation import operations, queries
+from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition
 from soconnective.automation.forms import Builder
 from soconnective.automation.models import Automation
@@ -93,7 +94,7 @@ def _page(builder: Builder) -> Any:
     partial = request.headers.get("HX-Request") == "true" and request.form.get("op")
     template = "automations/_builder.html" if partial else "automations/form.html"
     html = render_template(
-        template, builder=builder, form=builder.form, rule=builder.rule, actions=action_types()
+        template, builder=builder, form=builder.form, rule=builder.rule, actions=action_types(), joins=JOINS
     )
     return html, builder.form.status
 

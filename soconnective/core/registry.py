@@ -36,6 +36,11 @@ class RecordType:
         """The row of the current tenant, or None."""
         return db.session.get(self.model, record_id)
 
+    def first(self, limit: int) -> list[tuple[str, str]]:
+        """The first rows of the current tenant as (id, name), for lists to choose from."""
+        rows = db.session.scalars(select(self.model).order_by(self.model.id.desc()).limit(limit))
+        return sorted(((str(row.id), self.title(row)) for row in rows), key=lambda one: one[1].casefold())
+
     def titles(self, ids: Collection[int]) -> dict[int, str]:
         """The names of many at once; one statement at most, none for rows that are loaded."""
         rows = [db.session.identity_map.get(identity_key(self.model, record_id)) for record_id in ids]

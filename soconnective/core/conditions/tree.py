@@ -96,7 +96,13 @@ def checked(field: Field, operator: Operator, value: Any) -> Any:
     found = [field.clean(one) for one in values if one not in (None, "")]
     if not found:
         raise ValueError("Choose one at least.")
-    return found
+    found = list(dict.fromkeys(found))
+    return found if field.kind == "text" else sorted(found, key=_in_order)
+
+
+def _in_order(value: str) -> tuple[int, str]:
+    """Equal choices from a list are stored alike, whatever order a page sent them in."""
+    return (int(value), "") if value.isascii() and value.isdigit() else (0, value)
 
 
 def describe(group: Group, fields: Mapping[str, Field]) -> str:

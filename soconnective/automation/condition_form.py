@@ -1,0 +1,289 @@
+"""The builder's part about conditions: groups of rows, each a field, a comparison and what to compare with.
+
+Names: ``if-match`` joins the groups; ``if-G-match`` joins the rows of group G; a row is ``if-G-N-field``,
+``-operator``, ``-value`` and ``-other``. Groups and rows are read by small plain indexes and numbered anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from flask import request
+from werkzeug.datastructures import MultiDict
+from wtforms import Form, SelectChoice, SelectField, SelectMultipleField, StringField
+from wtforms.widgets import DateInput, NumberInput
+
+from soconnective.automation.conditions import Conditions, event_fields
+from soconnective.core.conditions import OPERATORS, Field, Group, Test, operators_of
+from soconnective.core.conditions.operators import Operator
+from soconnective.core.conditions.tree import checked
+from soconnective.core.registry import active_people, registry
+
+MOST_GROUPS, MOST_ROWS, OFFERED = 10, 20, 500
+NAME = re.compile(r"if-(\d{1,3})(?:-(\d{1,3})-(field|operator|value|other)|-(match))")
+TOO_MANY = f"A rule has at most {MOST_GROUPS} groups of {MOST_ROWS} conditions. Nothing was saved."
+JOINS = (("all", "all of these"), ("any", "any of these"), ("none", "none of these"))
+
+
+class Row:
+    """One condition as the form shows it."""
+
+    def __init__(
+        self, group: int, index: int, values: MultiDict[str, str], fields: Mapping[str, Field]
+    ) -> None:
+        self.prefix = f"if-{group}-{index}"
+        self.group, self.index = group, index
+        self.posted, self.fields = values, fields
+        self.field = fields.get(values.get("field", "")) or next(iter(fields.values()), None)
+        self.known = values.get("field", "") in fields or not values.get("field")
+        self.operator = self._operator(values.get("operator", ""))
+        self.errors: list[str] = [] if self.known else ["This field does not exist here. Choose another one."]
+        self.form = self._form()
+
+    def _operator(self, wanted: str) -> Operator | None:
+        if self.field is None:
+            return None
+        offered = operators_of(self.field, with_changes=self.field.column is not None)
+        return next((o for o in offered if o.id == wanted), offered[0])
+
+    def _form(self) -> Any:
+        """The four inputs, made for this field and comparison."""
+        parts: dict[str, Any] = {
+            "field": SelectField(
+                "Field",
+                choices=[SelectChoice(f.name, f.label) for f in self.fields.values()],
+                validate_choice=False,
+            )
+        }
+        if self.field is not None and self.operator is not None:
+            offered = operators_of(self.field, with_changes=self.field.column is not None)
+            parts["operator"] = SelectField(
+                "Comparison", choices=[SelectChoice(o.id, o.label) for o in offered], validate_choice=False
+            )
+            if self.operator.takes != "nothing":
+                parts["value"] = self._input(self.field, self.operator)
+            if self.operator.takes == "two":
+                parts["other"] = _single(self.field, "and")
+        form = type("ConditionFields", (Form,), parts)
+        data = MultiDict([(f"{self.prefix}-{name}", v) for name, v in self.posted.items(multi=True)])
+        data[f"{self.prefix}-field"] = self.field.name if self.field else ""
+        data[f"{self.prefix}-operator"] = self.operator.id if self.operator else ""
+        return form(formdata=data, prefix=self.prefix)
+
+    def _input(self, field: Field, operator: Operator) -> Any:
+        if operator.takes == "days":
+            return StringField("Days", widget=NumberInput(min=0, max=3650))
+        if operator.takes == "many" and field.kind != "text":
+            return SelectMultipleField(
+                "Values", choices=_choices(field, self.posted.getlist("value")), validate_choice=False
+            )
+        if operator.takes == "many":
+            return StringField("Values, separated by commas", render_kw={"maxlength": 400})
+        return _single(field, "Value", self.posted.get("value", ""))
+
+    def read(self) -> Test | None:
+        """The checked condition, or None with a message beside it."""
+        if self.field is None or self.operator is None or not self.known:
+            return None
+        value: Any = self.posted.get("value", "")
+        if self.operator.takes == "many":
+            value = self.posted.getlist("value")
+            if self.field.kind == "text":
+                value = [part.strip() for part in ",".join(value).split(",") if part.strip()]
+        elif self.operator.takes == "two":
+            value = [value, self.posted.get("other", "")]
+        try:
+            _require_storable(value)
+            return Test(
+                field=self.field.name,
+                operator=self.operator.id,
+                value=checked(self.field, self.operator, value),
+            )
+        except ValueError as error:
+            self.errors.append(str(error))
+            return None
+
+
+def _joined(match: str, items: Sequence[Test | Group | None]) -> Group:
+    return Group(match=cast("Any", match), items=[item for item in items if item is not None])
+
+
+def _require_storable(value: Any) -> None:
+    if not all(one.isprintable() for one in (value if isinstance(value, list) else [value])):
+        raise ValueError("This text contains characters that cannot be stored.")
+
+
+class _Choice(SelectField):  # type: ignore[misc]
+    """A list; of records only the first ones, and the page finds the others by their words (`record_type`)."""
+
+    def __init__(self, *args: Any, record_type: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, validate_choice=False, **kwargs)
+        self.record_type = record_type
+
+
+def _single(field: Field, label: str, chosen: str = "") -> Any:
+    if field.kind == "number":
+        return StringField(label, render_kw={"inputmode": "decimal"})
+    if field.kind in {"date", "moment"}:
+        return StringField(label, widget=DateInput())
+    if field.kind == "text":
+        return StringField(label, render_kw={"maxlength": 200})
+    offered = [SelectChoice("", "choose …"), *_choices(field, [chosen])]
+    return _Choice(label, choices=offered, record_type=field.record_type)
+
+
+def _choices(field: Field, chosen: list[str]) -> list[SelectChoice]:
+    """What is offered, and what is chosen already, though it may be gone."""
+    if field.kind == "choice" and field.choices is not None:
+        found = list(field.choices())
+    elif field.kind == "person":
+        found = [(str(person.id), person.name) for person in active_people()]
+    else:
+        found = registry.record_types[field.record_type].first(OFFERED)
+    known = dict(found)
+    found += [
+        (one, field.label_of(one) or "⚠ something that is gone") for one in chosen if one and one not in known
+    ]
+    return [SelectChoice(value, label) for value, label in found]
+
+
+class GroupRows:
+    """A group as the form shows it."""
+
+    def __init__(self, index: int, match: str, rows: list[Row]) -> None:
+        self.index, self.rows = index, rows
+        self.match = match if match in dict(JOINS) else "all"
+
+
+class ConditionForm:
+    """All groups of a rule about `record_type`: read from a post, or from what is stored."""
+
+    def __init__(self, record_type: str | None, conditions: Conditions | None = None) -> None:
+        self.fields = event_fields(record_type)
+        self.record_type = record_type
+        self.too_many = False
+        self.errors: list[str] = []
+        self.match = "all"
+        self.groups: list[GroupRows] = []
+        if conditions is None:
+            self._draw(self._posted(), request.form.get("if-match", "all"))
+        else:
+            self._show(conditions)
+
+    def _posted(self) -> list[tuple[str, list[MultiDict[str, str]]]]:
+        found: dict[int, tuple[str, dict[int, MultiDict[str, str]]]] = {}
+        for name in request.form:
+            if not name.isascii() or (part := NAME.fullmatch(name)) is None:
+                continue
+            group = found.setdefault(int(part[1]), ("all", {}))
+            if part[4]:
+                found[int(part[1])] = (request.form[name], group[1])
+            else:
+                group[1].setdefault(int(part[2]), MultiDict()).setlist(part[3], request.form.getlist(name))
+        groups = [(found[g][0], [found[g][1][n] for n in sorted(found[g][1])]) for g in sorted(found)]
+        self.too_many = len(groups) > MOST_GROUPS or any(len(rows) > MOST_ROWS for _match, rows in groups)
+        return [(match, rows[:MOST_ROWS]) for match, rows in groups[:MOST_GROUPS] if rows]
+
+    def _draw(self, groups: Sequence[tuple[str, list[MultiDict[str, str]]]], match: str) -> None:
+        self.match = match if match in ("all", "any") else "all"
+        self.groups = [
+            GroupRows(g, how, [Row(g, n, values, self.fields) for n, values in enumerate(rows)])
+            for g, (how, rows) in enumerate(groups)
+        ]
+
+    def _show(self, conditions: Conditions) -> None:
+        """From the stored tree: one group, or a group of groups."""
+        tree = conditions.tree
+        flat = all(isinstance(item, Test) for item in tree.items)
+        groups = [tree] if flat else [i if isinstance(i, Group) else Group(items=[i]) for i in tree.items]
+        posted = [
+            (group.match, [_values(item) for item in group.items if isinstance(item, Test)])
+            for group in groups
+            if group.items
+        ]
+        self._draw(posted, "all" if flat else tree.match)
+        if conditions.message:
+            self.errors.append(conditions.message)
+        if any(isinstance(item, Group) for group in groups for item in group.items):
+            self.errors.append(
+                "These conditions stand deeper than this page shows; saving keeps only what it shows."
+            )
+
+    def apply(self, op: str) -> bool:
+        """add: a group · add:G a row · remove:G:N a row, its group with the last one. False for anything else."""
+        what, *numbers = op.split(":")
+        if not all(n.isascii() and n.isdigit() and len(n) <= 3 for n in numbers) or len(numbers) > 2:
+            return False
+        groups = [(group.match, [row.posted for row in group.rows]) for group in self.groups]
+        where = [int(n) for n in numbers]
+        if what == "add" and len(where) < 2:
+            fresh: MultiDict[str, str] = MultiDict()
+            if not where and len(groups) < MOST_GROUPS:
+                groups.append(("all", [fresh]))
+            elif where and where[0] < len(groups) and len(groups[where[0]][1]) < MOST_ROWS:
+                groups[where[0]][1].append(fresh)
+        elif what == "remove" and len(where) == 2 and where[0] < len(groups):
+            rows = groups[where[0]][1]
+            if where[1] < len(rows):
+                rows.pop(where[1])
+        else:
+            return False
+        self._draw([group for group in groups if group[1]], self.match)
+        return True
+
+    def read(self) -> Conditions | None:
+        """The conditions, or None with messages beside the rows."""
+        found = [(group, [row.read() for row in group.rows]) for group in self.groups]
+        if self.too_many or any(test is None for _group, tests in found for test in tests):
+            return None
+        groups = [_joined(group.match, tests) for group, tests in found]
+        if not groups:
+            return Conditions(Group(), self.record_type)
+        tree = groups[0] if len(groups) == 1 else _joined(self.match, groups)
+        return Conditions(tree, self.record_type)
+
+    def describe(self) -> str:
+        """As far as it can be said; rows that are not complete yet are left out."""
+        kept = [(row, list(row.errors)) for group in self.groups for row in group.rows]
+        groups = [
+            _joined(group.match, [test for row in group.rows if (test := row.read())])
+            for group in self.groups
+        ]
+        for row, errors in kept:
+            row.errors = errors
+        groups = [group for group in groups if group.items]
+        tree = groups[0] if len(groups) == 1 else _joined(self.match, groups)
+        return Conditions(tree, self.record_type).describe()
+
+    def refuse(self, path: str, message: str) -> bool:
+        """Put `message` beside the row at `path` of the tree that `read` made."""
+        numbers = [int(part) for part in path.split("-") if part.isdigit()]
+        if len(numbers) == 1 and len(self.groups) == 1:
+            numbers = [0, *numbers]
+        if (
+            len(numbers) == 2
+            and numbers[0] < len(self.groups)
+            and numbers[1] < len(self.groups[numbers[0]].rows)
+        ):
+            row = self.groups[numbers[0]].rows[numbers[1]]
+            if message not in row.errors:
+                row.errors.append(message)
+        else:
+            self.errors.append(message)
+        return True
+
+
+def _values(test: Test) -> MultiDict[str, str]:
+    """A stored condition as it would be posted."""
+    found: MultiDict[str, str] = MultiDict({"field": test.field, "operator": test.operator})
+    operator = OPERATORS.get(test.operator)
+    if isinstance(test.value, list):
+        if operator is not None and operator.takes == "two":
+            found["value"], found["other"] = [*test.value, "", ""][:2]
+        else:
+            found.setlist("value", list(test.value))
+    elif test.value is not None:
+        found["value"] = test.value
+    return found
