@@ -236,6 +236,9 @@ DECLARE item record; found boolean;
 BEGIN
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+    IF NOT EXISTS (SELECT 1 FROM alembic_version) THEN
+        RAISE EXCEPTION 'an earlier test of this worker left the database without its schema revision';
+    END IF;
     SET LOCAL session_replication_role = replica;
     FOR item IN SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
         WHERE schemaname = 'public' AND tablename <> 'alembic_version'

@@ -16,10 +16,8 @@ depends_on = None
 
 def upgrade():
     json = sa.JSON(none_as_null=True).with_variant(sa.dialects.postgresql.JSONB(none_as_null=True), "postgresql")
-    with op.batch_alter_table("automations") as table:
-        table.add_column(sa.Column("conditions", json, nullable=True))
+    op.add_column("automations", sa.Column("conditions", json, nullable=True))
 
 
 def downgrade():
-    with op.batch_alter_table("automations") as table:
-        table.drop_column("conditions")
+    op.drop_column("automations", "conditions")  # SQLite drops one itself; a table made anew loses its references
