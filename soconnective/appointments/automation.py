@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from soconnective.automation.contracts import Trigger
 from soconnective.automation.registry import register_trigger
+from soconnective.automation.triggers import on_change, on_event
 
+_TIMES = ("starts_at", "ends_at")
 
-class AppointmentScheduled(Trigger):
-    type_id = "appointment.scheduled"
-    record_type = "appointment"
-    label = "an appointment is scheduled"
-    group = "Appointments"
-    icon = "calendar"
-
-
-register_trigger(AppointmentScheduled)
+register_trigger(
+    on_event("appointment.scheduled", "an appointment is scheduled", "Appointments", "calendar"),
+    on_event("appointment.rescheduled", "an appointment is moved to another time", "Appointments", "calendar"),
+    on_event("appointment.cancelled", "an appointment is cancelled", "Appointments", "x"),
+    on_change(
+        "appointment.updated", "an appointment is changed", "Appointments", "edit", others=_TIMES, people_ids="people"
+    ),
+    on_event("appointment.deleted", "an appointment is deleted", "Appointments", "trash"),
+)  # fmt: skip

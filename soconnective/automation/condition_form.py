@@ -53,7 +53,9 @@ class Row:
         parts: dict[str, Any] = {
             "field": SelectField(
                 "Field",
-                choices=[SelectChoice(f.name, f.label) for f in self.fields.values()],
+                choices=[
+                    SelectChoice(f.name, f.label[:1].upper() + f.label[1:]) for f in self.fields.values()
+                ],
                 validate_choice=False,
             )
         }

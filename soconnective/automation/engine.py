@@ -55,14 +55,21 @@ class Chain:
         bounds = self.bounds
         if event.depth >= bounds.depth:
             return f"the chain of rules is {event.depth} deep, the most allowed"
-        if (rule.id, event.record_type, event.record_id) in self.ran:
-            return "this rule has already run for this record in this chain"
+        if reason := self._repeats(event, rule):
+            return reason
         if self.runs >= bounds.runs:
             return f"{bounds.runs} rules have already run for this change, the most allowed"
         if self.actions + len(rule.definition.steps) > bounds.actions:
             return f"{self.actions} actions have already run for this change; {bounds.actions} are the most allowed"
         if perf_counter() - self.began > bounds.seconds:
             return f"the rules of this change have taken more than {bounds.seconds:g} s"
+        return None
+
+    def _repeats(self, event: DomainEvent, rule: Rule) -> str | None:
+        if (rule.id, event.record_type, event.record_id) in self.ran:
+            return "this rule has already run for this record in this chain"
+        if event.actor.kind == "automation" and event.actor.id == rule.id:
+            return "this rule made this change itself"
         return None
 
     def count(self, event: DomainEvent, rule: Rule) -> None:

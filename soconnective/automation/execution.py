@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session as OrmSession
@@ -20,6 +21,7 @@ from soconnective.automation.trace import Run, in_words
 from soconnective.core.access import Actor, acting_as
 from soconnective.core.db import is_transaction_alive, require_alive, savepoint
 from soconnective.core.errors import CrossTenant, NoTenant, TransactionLost
+from soconnective.core.registry import registry
 from soconnective.events import DomainEvent, fold, take
 
 
@@ -155,6 +157,12 @@ def _attempt(session: OrmSession, context: RunContext, run: Run, index: int, act
         run.say_step(index, action, "succeeded", result)
 
 
+def _as_fields(event: DomainEvent) -> dict[str, Any]:
+    """The merge fields of the record; what a deleted one no longer has is empty."""
+    kind = registry.record_types.get(event.record_type)
+    return {**{name: None for name, _label in (kind.fields if kind else ())}, **event.snapshot}
+
+
 def _context(job: Job) -> RunContext:
     event, rule = job.event, job.rule
     return RunContext(
@@ -163,7 +171,7 @@ def _context(job: Job) -> RunContext:
         rule.definition.name,
         rule.number,
         {
-            event.record_type: event.snapshot,
+            event.record_type: _as_fields(event),
             "rule": {"name": rule.definition.name},
             "actor": {"name": event.actor.name},
         },

@@ -1,17 +1,15 @@
-"""What people offer to rules."""
+"""What people and companies offer to rules."""
 
 from __future__ import annotations
 
-from soconnective.automation.contracts import Trigger
 from soconnective.automation.registry import register_trigger
+from soconnective.automation.triggers import on_change, on_event
 
-
-class ContactCreated(Trigger):
-    type_id = "contact.created"
-    record_type = "contact"
-    label = "a contact is created"
-    group = "Contacts"
-    icon = "users"
-
-
-register_trigger(ContactCreated)
+register_trigger(
+    on_event("contact.created", "a contact is created", "Contacts", "users"),
+    on_change("contact.updated", "a contact is changed", "Contacts", "edit", identities="e-mail or phone"),
+    on_event("contact.deleted", "a contact is deleted", "Contacts", "trash"),
+    on_event("company.created", "a company is created", "Companies", "building"),
+    on_change("company.updated", "a company is changed", "Companies", "edit"),
+    on_event("company.deleted", "a company is deleted", "Companies", "trash"),
+)

@@ -1,4 +1,4 @@
-"""What deals offer to rules: created, moved (from and to a stage), won."""
+"""What deals offer to rules: created, changed, moved (from and to a stage), won, lost, deleted."""
 
 from __future__ import annotations
 
@@ -9,26 +9,11 @@ from wtforms import Form, SelectChoice
 
 from soconnective.automation.contracts import Check, Scope, Settings, Trigger, Verdict
 from soconnective.automation.registry import register_trigger
+from soconnective.automation.triggers import on_change, on_event
 from soconnective.core.db import db
 from soconnective.core.fields import IdField
 from soconnective.deals.models import Pipeline, Stage
 from soconnective.events import DomainEvent
-
-
-class DealCreated(Trigger):
-    type_id = "deal.created"
-    record_type = "deal"
-    label = "a deal is created"
-    group = "Deals"
-    icon = "briefcase"
-
-
-class DealWon(Trigger):
-    type_id = "deal.won"
-    record_type = "deal"
-    label = "a deal is won"
-    group = "Deals"
-    icon = "trophy"
 
 
 class StageSettings(Settings):
@@ -135,4 +120,13 @@ def _stage_names() -> dict[Any, str]:
     return kept[1]  # type: ignore[no-any-return]
 
 
-register_trigger(DealCreated, DealStageChanged, DealWon)
+_MOVES = ("stage_id", "pipeline_id", "status")
+
+register_trigger(
+    on_event("deal.created", "a deal is created", "Deals", "briefcase"),
+    on_change("deal.updated", "a deal is changed", "Deals", "edit", others=_MOVES, contact_ids="contacts"),
+    DealStageChanged,
+    on_event("deal.won", "a deal is won", "Deals", "trophy"),
+    on_event("deal.lost", "a deal is lost", "Deals", "x"),
+    on_event("deal.deleted", "a deal is deleted", "Deals", "trash"),
+)

@@ -12,7 +12,7 @@ from soconnective.events.event import DomainEvent, EventLink, EventRow
 from soconnective.events.fold import fold
 from soconnective.events.pending import take
 from soconnective.events.store import Reaction, number, react_with, store
-from soconnective.events.watch import Change, Part, Watch, watch, watched_models
+from soconnective.events.watch import Change, Part, Watch, watch, watched_models, watches_of
 
 __all__ = [
     "Change",
@@ -34,6 +34,7 @@ __all__ = [
     "take",
     "watch",
     "watched_models",
+    "watches_of",
 ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session as OrmSession
 
+from soconnective.core.conditions import fields_of
 from soconnective.core.db import plain
 from soconnective.events.event import DomainEvent
 from soconnective.events.pending import Note
@@ -108,7 +109,16 @@ def plain_changes(note: Note) -> dict[str, list[Any]]:
     return changes
 
 
+def _as_it_was(note: Note) -> dict[str, Any]:
+    """The last values of a deleted record, and the names of what it pointed to."""
+    values = {"id": note.record_id, **{name: plain(old) for name, (old, _new) in note.fields.items()}}
+    for name, known in fields_of(note.watch.record_type).items():
+        if known.shown and name in values:
+            values[known.shown] = known.label_of(values[name])
+    return values
+
+
 def _snapshot(note: Note) -> dict[str, Any]:
     if note.kind == "deleted":
-        return {"id": note.record_id, **{name: plain(old) for name, (old, _new) in note.fields.items()}}
+        return _as_it_was(note)
     return note.watch.snapshot(note.record)

@@ -91,6 +91,14 @@ def watched_models() -> list[type]:
     return [*watches, *parts]
 
 
+def watches_of(record_type: str) -> list[str]:
+    """The fields whose changes are told of a kind of record, its lists among them."""
+    for declaration in watches.values():
+        if declaration.record_type == record_type:
+            return [*declaration.fields, *(part.field for part in declaration.parts)]
+    return []
+
+
 def _keep_old_value(model: type, name: str) -> None:
     """Load the old value before a set (it is gone after an expiry), and refuse SQL expressions, which leave no history."""
 

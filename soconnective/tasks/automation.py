@@ -1,4 +1,4 @@
-"""What tasks offer to rules: the trigger *a task is completed*, and the action *Create a task*."""
+"""What tasks offer to rules: triggers for all that happens to them, and the action *Create a task*."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from soconnective.automation.contracts import (
     Scope,
     Settings,
     StepResult,
-    Trigger,
 )
 from soconnective.automation.registry import register_action, register_trigger
+from soconnective.automation.triggers import on_change, on_event
 from soconnective.core.fields import PersonField
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
@@ -28,14 +28,6 @@ from soconnective.core.workspace import workspace_today
 from soconnective.tasks.operations import create_task
 
 TITLE_LENGTH = 200
-
-
-class TaskCompleted(Trigger):
-    type_id = "task.completed"
-    record_type = "task"
-    label = "a task is completed"
-    group = "Tasks"
-    icon = "checkbox"
 
 
 class CreateTaskSettings(Settings):
@@ -135,5 +127,11 @@ class CreateTask(Action):
         return found
 
 
-register_trigger(TaskCompleted)
+register_trigger(
+    on_event("task.created", "a task is created", "Tasks", "checkbox"),
+    on_event("task.completed", "a task is completed", "Tasks", "checkbox"),
+    on_event("task.reopened", "a task is opened again", "Tasks", "refresh"),
+    on_change("task.updated", "a task is changed", "Tasks", "edit", others=("status",)),
+    on_event("task.deleted", "a task is deleted", "Tasks", "trash"),
+)
 register_action(CreateTask)

@@ -13,11 +13,11 @@ from sqlalchemy import func, select
 from soconnective.core.db import db
 from soconnective.core.registry import Dependant, NewItem, Panel, RecordType, registry
 from soconnective.deals.models import Stage
-from soconnective.timeline import automation, events, queries, views
+from soconnective.timeline import automation, conditions, events, queries, views
 from soconnective.timeline.fields import name_readers
 from soconnective.timeline.models import Note
 
-__all__ = ["automation", "events", "init_app"]
+__all__ = ["automation", "conditions", "events", "init_app"]
 
 
 def init_app(app: Flask) -> None:
@@ -32,6 +32,7 @@ def init_app(app: Flask) -> None:
             Note,
             _note_url,
             lambda n: n.body[:60],
+            (("body", "text"),),
         ),
         NewItem("note", "Note", "timeline.new", "note", 60, _for_record),
     )

@@ -1,4 +1,4 @@
-"""What the timeline offers to rules: *Log a note*."""
+"""What the timeline offers to rules: notes written, edited and deleted, and *Log a note*."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from soconnective.automation.contracts import (
     Settings,
     StepResult,
 )
-from soconnective.automation.registry import register_action
+from soconnective.automation.registry import register_action, register_trigger
+from soconnective.automation.triggers import on_event
 from soconnective.core.forms import clean_text
 from soconnective.timeline.operations import BODY_LENGTH, write_note
 
@@ -74,4 +75,9 @@ def _shortened(text: str, length: int) -> str:
     return flat if len(flat) <= length else flat[: length - 1] + "…"
 
 
+register_trigger(
+    on_event("note.logged", "a note is written", "Notes", "note"),
+    on_event("note.updated", "a note is edited", "Notes", "edit"),
+    on_event("note.deleted", "a note is deleted", "Notes", "trash"),
+)
 register_action(LogNote)

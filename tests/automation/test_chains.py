@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -35,15 +36,17 @@ def pieces() -> Any:
 
 
 def test_a_loop_stops_at_the_depth_and_says_so(inside: Any) -> None:
-    make_rule("task.completed", [("make_done", {})])
+    for name in "AB":  # each starts the other, never itself
+        make_rule("task.completed", [("make_done", {})], name=name)
     with write_transaction():
         task = create_task("first")
     with write_transaction():
         complete_task(task)
     runs = list(db.session.scalars(select(AutomationRun).order_by(AutomationRun.id)))
-    assert [run.outcome for run in runs] == ["succeeded"] * 8 + ["skipped"]
-    assert "8 deep" in runs[-1].detail
-    assert db.session.scalar(select(func.count()).select_from(Task)) == 9
+    said = Counter(run.detail for run in runs)
+    assert said.pop("made") == 2 * 8 and said.pop("stopped: this rule made this change itself") == 2 * 7
+    assert said == {"stopped: the chain of rules is 8 deep, the most allowed": 4}
+    assert db.session.scalar(select(func.count()).select_from(Task)) == 1 + 2 * 8
     deepest = db.session.scalar(select(func.max(EventRow.depth)))
     assert deepest == 8
     roots = {row.root_id for row in db.session.scalars(select(EventRow).where(EventRow.depth > 0))}

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import text
 
 from soconnective.automation import engine, merge, trace
+from soconnective.automation.contracts import Trigger
 from soconnective.core.db import db, write_transaction
-from soconnective.deals.automation import DealWon
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import move_deal, update_deal
 from soconnective.events import capture, namespace
@@ -29,7 +29,7 @@ from tests.proofs.test_fault_matrix import NAME, Case, Injector, World, attempt,
 STORE = sys.modules["soconnective.events.store"]  # the package has a function of that name
 # Where a fault strikes: the module or class, its attribute, and whether the save may still go through.
 LAYERS: dict[str, tuple[Any, str]] = {
-    "condition": (DealWon, "match"),
+    "condition": (Trigger, "match"),
     "template": (merge, "render"),
     "look-up of rules": (engine, "candidates"),
     "verdict": (engine, "_judge"),

@@ -116,7 +116,9 @@ def test_a_killed_step_down_and_up_keeps_every_row(url: str, proof: Any) -> None
 @pytest.mark.control(NAME)
 def test_migrations_that_commit_each_statement_are_found(url: str, databases: Any) -> None:
     points, found = migrate(url, DIE_AUTOCOMMIT="1"), []
-    for point in spread(points, 4)[1:-1]:  # one alone may be the end of a migration, where nothing is half done
+    for point in spread(points, 4)[
+        1:-1
+    ]:  # one alone may be the end of a migration, where nothing is half done
         migrate(killed := databases.empty(), point, DIE_AUTOCOMMIT="1")
         found += wrong(killed)
         databases.discard(killed)
