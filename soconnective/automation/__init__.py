@@ -13,14 +13,22 @@ from flask import Flask, current_app, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import Session as OrmSession
 
-from soconnective.automation import engine, operations, queries, run_views, views
+from soconnective.automation import (
+    assign_owner,
+    change_field,
+    engine,
+    operations,
+    queries,
+    run_views,
+    views,
+)
 from soconnective.automation.models import Automation
 from soconnective.automation.registry import trigger_types
 from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
 from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
-__all__ = ["init_app", "listen", "run_views"]
+__all__ = ["assign_owner", "change_field", "init_app", "listen", "run_views"]
 
 
 def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) -> None:

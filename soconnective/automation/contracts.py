@@ -111,9 +111,13 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a piece stands while it is checked or described: the record type that its trigger is about."""
+    """Where a piece stands while it is checked or drawn: the record type that its trigger is about.
+
+    `is_gone`: the trigger is the deletion of that record.
+    """
 
     record_type: str | None
+    is_gone: bool = False
 
 
 class Piece:
@@ -135,6 +139,30 @@ class Piece:
     def load(cls, stored: Mapping[str, Any]) -> Piece:
         """From stored JSON; raises pydantic's `ValidationError` when it no longer reads."""
         return cls(cls.Settings.model_validate(dict(stored)))
+
+    @classmethod
+    def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
+        """The builder's form; one whose inputs depend on what is chosen so far (`values`) makes it here."""
+        return cls.form
+
+    @classmethod
+    def persons(cls, settings: Any) -> set[int]:
+        """The user ids that these settings name."""
+        one, many = getattr(settings, "person_id", None), getattr(settings, "person_ids", ())
+        return {*many, *([one] if one is not None else [])}
+
+    @classmethod
+    def replaced(cls, settings: Any, old_id: int, new_id: int | None) -> dict[str, Any]:
+        """The settings to change when a person hands over to another one, or to nobody."""
+        found: dict[str, Any] = {}
+        if getattr(settings, "person_id", None) == old_id:
+            found["person_id"] = new_id
+            if new_id is None and hasattr(settings, "assign_to"):
+                found["assign_to"] = "owner"
+        if old_id in getattr(settings, "person_ids", ()):
+            others = [new_id if person_id == old_id else person_id for person_id in settings.person_ids]
+            found["person_ids"] = tuple(dict.fromkeys(i for i in others if i is not None))
+        return found
 
     def stored(self) -> dict[str, Any]:
         """The settings as JSON to store."""

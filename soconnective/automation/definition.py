@@ -29,7 +29,7 @@ class Definition:
 
     @property
     def scope(self) -> Scope:
-        return Scope(self.trigger.record_type or None)
+        return scope_of(self.trigger)
 
     @property
     def broken(self) -> str | None:
@@ -72,6 +72,13 @@ class Definition:
 
     def sentence(self) -> str:
         return sentence(self.trigger, self.steps, self.conditions.describe())
+
+
+def scope_of(trigger: Trigger | type[Trigger] | None) -> Scope:
+    """Where the pieces of a rule with this trigger stand."""
+    if trigger is None:
+        return Scope(None)
+    return Scope(trigger.record_type or None, trigger.type_id.endswith(".deleted"))
 
 
 def sentence(trigger: Trigger, steps: Sequence[Action], condition: str = "") -> str:

@@ -17,8 +17,8 @@ from wtforms.validators import InputRequired, Length
 from soconnective.automation.condition_form import TOO_MANY as CONDITIONS_TOO_MANY
 from soconnective.automation.condition_form import ConditionForm
 from soconnective.automation.conditions import Conditions
-from soconnective.automation.contracts import Action, NoFields, Trigger, first_problem
-from soconnective.automation.definition import NO_CONDITIONS, Definition, sentence
+from soconnective.automation.contracts import Action, NoFields, Scope, Trigger, first_problem
+from soconnective.automation.definition import NO_CONDITIONS, Definition, scope_of, sentence
 from soconnective.automation.merge import merge_fields
 from soconnective.automation.models import ON_FAILURE
 from soconnective.automation.registry import action_types, trigger_types
@@ -49,14 +49,20 @@ class StepRow:
     """One action row of the builder: its kind, and the kind's own form under ``steps-N``."""
 
     def __init__(
-        self, index: int, kind: str, data: MultiDict[str, str] | None, stored: dict[str, Any] | None = None
+        self,
+        index: int,
+        kind: str,
+        scope: Scope,
+        data: MultiDict[str, str] | None,
+        stored: dict[str, Any] | None = None,
     ) -> None:
         self.index = index
         self.kind = kind
         self.cls = action_types().get(kind)
         self.prefix = f"steps-{index}"
         self.errors: list[str] = []
-        form_class = self.cls.form if self.cls else NoFields
+        values = data if data is not None else stored or {}
+        form_class = self.cls.form_for(scope, values) if self.cls else NoFields
         if data is not None:
             posted = MultiDict([(f"{self.prefix}-{name}", value) for name, value in data.items(multi=True)])
             self.form = form_class(formdata=posted, prefix=self.prefix)
@@ -91,13 +97,14 @@ class Builder:
             first = "create_task" if "create_task" in kinds else next(iter(kinds), "")
             self.trigger_form = self._trigger_form(None, {})
             self.conditions = ConditionForm(self.scope, Conditions.load(None, self.scope))
-            self.steps = [StepRow(0, first, None)] if first else []
+            self.steps = [StepRow(0, first, self.where, None)] if first else []
             return
         self.form.trigger.data = definition.trigger.type_id
         self.trigger_form = self._trigger_form(None, definition.trigger.stored())
         self.conditions = ConditionForm(self.scope, definition.conditions)
         self.steps = [
-            StepRow(i, step.type_id, None, step.stored()) for i, step in enumerate(definition.steps)
+            StepRow(i, step.type_id, self.where, None, step.stored())
+            for i, step in enumerate(definition.steps)
         ]
         if definition.trigger.broken:
             self.form.trigger.errors = [definition.trigger.broken]
@@ -106,7 +113,10 @@ class Builder:
     def _read_post(self) -> None:
         self.trigger_form = self._trigger_form(request.form, {})
         self.conditions = ConditionForm(self.scope)
-        self.steps = [StepRow(index, kind, data) for index, (kind, data) in enumerate(self._posted_rows())]
+        self._draw(self._posted_rows())
+
+    def _draw(self, rows: list[Row]) -> None:
+        self.steps = [StepRow(i, kind, self.where, data) for i, (kind, data) in enumerate(rows)]
 
     def _trigger_form(self, formdata: Any, stored: dict[str, Any]) -> Any:
         cls = trigger_types().get(self.form.trigger.data or "")
@@ -127,9 +137,12 @@ class Builder:
         return [(row.get("kind", ""), row) for row in ordered]
 
     @property
+    def where(self) -> Scope:
+        return scope_of(trigger_types().get(self.form.trigger.data or ""))
+
+    @property
     def scope(self) -> str | None:
-        cls = trigger_types().get(self.form.trigger.data or "")
-        return cls.record_type if cls else None
+        return self.where.record_type
 
     @property
     def fields(self) -> list[tuple[str, str]]:
@@ -137,7 +150,7 @@ class Builder:
         return merge_fields(self.scope)
 
     def apply(self, op: str) -> bool:
-        """Do what a button asked for: add:<kind>, remove:N, up:N, down:N. False for anything else."""
+        """Do what a button asked for: add:<kind>, remove:N, up:N, down:N, redraw:N. False for anything else."""
         what, _, argument = op.partition(":")
         if what == "if":
             return argument == "" or self.conditions.apply(argument)
@@ -146,13 +159,13 @@ class Builder:
             if len(rows) >= MAX_STEPS:
                 self.form.form_problem = TOO_MANY
                 return False
-            row = StepRow(len(self.steps), argument, None)
+            row = StepRow(len(self.steps), argument, self.where, None)
             for field in list(row.form)[:1]:
                 field.render_kw = {**(field.render_kw or {}), "autofocus": True}
             self.steps.append(row)
             return True
         if (
-            what in ("remove", "up", "down")
+            what in ("remove", "up", "down", "redraw")
             and argument.isascii()
             and argument.isdigit()
             and len(argument) <= 4
@@ -162,9 +175,11 @@ class Builder:
             if index < len(rows) and 0 <= other < len(rows):
                 if what == "remove":
                     rows.pop(index)
+                elif what == "redraw":  # another field was chosen: what was written for the last one goes
+                    rows[index][1].poplist("value")
                 else:
                     rows[index], rows[other] = rows[other], rows[index]
-            self.steps = [StepRow(i, kind, data) for i, (kind, data) in enumerate(rows)]
+            self._draw(rows)
             return True
         return what in ("trigger", "sentence")
 

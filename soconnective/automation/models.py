@@ -97,6 +97,20 @@ class AutomationVersion(TenantOwned, Base):
     saved_by_name: Mapped[str] = mapped_column(String(200), default="")
 
 
+class AutomationTurn(TenantOwned, Base):
+    """Whose turn it is: a number that a rule counts up, for what goes round."""
+
+    __tablename__ = "automation_turns"
+    __table_args__ = tenant_table(
+        tenant_reference("automation_id", "automations"),
+        UniqueConstraint("tenant_id", "automation_id", "name"),
+    )
+
+    automation_id: Mapped[int] = mapped_column(BigId)
+    name: Mapped[str] = mapped_column(String(40))
+    number: Mapped[int] = mapped_column(Integer, default=0)
+
+
 class AutomationRun(TenantOwned, Base):
     """One rule looking at one event: what came of it, in words and as a trace.
 

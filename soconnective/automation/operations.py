@@ -148,21 +148,16 @@ def rules_with_person(person_id: int) -> int:
     """How many rules name this person in a step."""
     rules = db.session.scalars(select(Automation).where(Automation.deleted_at.is_(None)))
     return sum(
-        any(
-            getattr(step.settings, "person_id", None) == person_id
-            for step in definition_of(rule).steps
-            if not step.broken
-        )
+        any(person_id in step.persons(step.settings) for step in definition_of(rule).steps if not step.broken)
         for rule in rules
     )
 
 
 def _with_person(step: Any, old_id: int, new_id: int | None) -> Any:
-    if step.broken or getattr(step.settings, "person_id", None) != old_id:
+    """The step with `new_id` in the place of `old_id`; with nobody in it, as the step itself says."""
+    if step.broken or old_id not in step.persons(step.settings):
         return step
-    if new_id is None:
-        return type(step)(step.settings.model_copy(update={"person_id": None, "assign_to": "owner"}))
-    return type(step)(step.settings.model_copy(update={"person_id": new_id}))
+    return type(step)(step.settings.model_copy(update=step.replaced(step.settings, old_id, new_id)))
 
 
 def current_version(rule: Automation) -> AutomationVersion | None:

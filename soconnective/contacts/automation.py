@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from soconnective.automation.registry import register_trigger
 from soconnective.automation.triggers import on_change, on_event
+from soconnective.automation.writable import Writable, register_writable
+from soconnective.contacts.operations import update_company, update_contact
 
+register_writable(
+    Writable("contact", update_contact, ("first_name", "last_name", "job_title"), (), "owner_id"),
+    Writable("company", update_company, ("name", "domain", "phone"), ("name",), "owner_id"),
+)
 register_trigger(
     on_event("contact.created", "a contact is created", "Contacts", "users"),
     on_change("contact.updated", "a contact is changed", "Contacts", "edit", identities="e-mail or phone"),

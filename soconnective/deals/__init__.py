@@ -28,11 +28,20 @@ from soconnective.core.registry import (
 )
 from soconnective.core.search import among, matching
 from soconnective.core.tenancy import acting_in
-from soconnective.deals import automation, conditions, events, pipeline_views, queries, stage_sync, views
+from soconnective.deals import (
+    actions,
+    automation,
+    conditions,
+    events,
+    pipeline_views,
+    queries,
+    stage_sync,
+    views,
+)
 from soconnective.deals.models import Deal, DealContact
 from soconnective.deals.pipeline_operations import create_pipeline
 
-__all__ = ["automation", "conditions", "events", "init_app", "stage_sync"]
+__all__ = ["actions", "automation", "conditions", "events", "init_app", "stage_sync"]
 
 
 def init_app(app: Flask) -> None:

@@ -30,6 +30,11 @@ def _stages() -> list[tuple[str, str]]:
     return _kept("stages")
 
 
+def stage_names() -> dict[str, str]:
+    """Every stage's name by the text of its id, read once in a transaction."""
+    return dict(_stages())
+
+
 def _kept(what: str) -> list[tuple[str, str]]:
     session = db.session()
     kept = session.info.get("deals.choices")

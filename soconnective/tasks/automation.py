@@ -21,11 +21,13 @@ from soconnective.automation.contracts import (
 )
 from soconnective.automation.registry import register_action, register_trigger
 from soconnective.automation.triggers import on_change, on_event
+from soconnective.automation.writable import Writable, register_writable
 from soconnective.core.fields import PersonField
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
 from soconnective.core.workspace import workspace_today
-from soconnective.tasks.operations import create_task
+from soconnective.tasks.operations import create_task, update_task
+from soconnective.tasks.queries import open_counts
 
 TITLE_LENGTH = 200
 
@@ -133,5 +135,15 @@ register_trigger(
     on_event("task.reopened", "a task is opened again", "Tasks", "refresh"),
     on_change("task.updated", "a task is changed", "Tasks", "edit", others=("status",)),
     on_event("task.deleted", "a task is deleted", "Tasks", "trash"),
+)
+register_writable(
+    Writable(
+        "task",
+        update_task,
+        ("title", "due_on", "priority"),
+        ("title", "priority"),
+        "assignee_id",
+        open_counts,
+    )
 )
 register_action(CreateTask)

@@ -31,6 +31,16 @@ def open_first(*conditions: Any, limit: int = 20) -> list[Task]:
     return list(db.session.scalars(statement))
 
 
+def open_counts() -> dict[int, int]:
+    """How many open tasks each person has, by user id."""
+    rows = db.session.execute(
+        select(Task.assignee_id, func.count())
+        .where(Task.status == "open", Task.assignee_id.is_not(None))
+        .group_by(Task.assignee_id)
+    )
+    return {row[0]: row[1] for row in rows if row[0] is not None}
+
+
 def next_steps(deal_ids: list[int]) -> dict[int, NextStep]:
     """The open task that is due first on each deal, by one statement."""
     if not deal_ids:

@@ -47,9 +47,10 @@ class Raising(Trigger):
 @pytest.fixture(autouse=True)
 def pieces() -> Iterator[None]:
     register_action(Faulty)
+    kept = dict(_triggers)
     yield
     _actions.pop("faulty", None)
-    _triggers.pop("deal.updated", None)
+    _triggers.update(kept)
 
 
 def _raise(error: BaseException) -> Any:

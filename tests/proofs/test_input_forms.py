@@ -15,6 +15,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, text
 
+from soconnective.automation.registry import action_types
 from soconnective.core.access import may
 from soconnective.core.db import commit, db
 from soconnective.deals.models import Deal
@@ -97,8 +98,20 @@ class Flood:
                 path = form.action.split("?")[0]
                 if not LEFT_OUT.search(path) and not path.endswith(("/delete", "/remove")):
                     found[path, *sorted({name for name, _ in form.fields})] = form
-        assert len(found) > 40
+        for form in self._builders(ids):
+            found["builder", *sorted({name for name, _ in form.fields})] = form
+        assert len(found) > 50
         return list(found.values())
+
+    def _builders(self, ids: dict[str, int]) -> Iterator[PageForm]:
+        """The rule builder with each action in turn, and with conditions."""
+        page = "/dashboard/automations/new"
+        for op in [*(f"add:{kind}" for kind in action_types()), "if:add"]:
+            builder = next(
+                f for f in forms_of(self.client.get(page).text, page) if "trigger" in dict(f.fields)
+            )
+            html = self.client.post(page, data=builder.data(form_key="", op=op)).text
+            yield next(f for f in forms_of(html, page) if "trigger" in dict(f.fields))
 
     def value(self, name: str) -> str:
         if self.chance.random() < 0.15:

@@ -15,10 +15,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import NullPool, create_engine, text, update
 
-from soconnective.automation import engine, listen
-from soconnective.automation.contracts import Action, RunContext, StepResult, Trigger
+from soconnective.automation import engine
+from soconnective.automation.contracts import Action, RunContext, StepResult
 from soconnective.automation.models import Automation
-from soconnective.automation.registry import _actions, _triggers, register_action, register_trigger
+from soconnective.automation.registry import _actions, register_action
 from soconnective.core.db import db, write_transaction
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import move_deal, update_deal
@@ -29,14 +29,6 @@ from tests.factories.records import make_deal, make_rule, move
 NAME = "4 Loops end"
 BOUNDS = {"DEPTH": 8, "RUNS": 40, "ACTIONS": 100}
 HERE: dict[str, int] = {}  # the deal, the task and the stages of the current test
-
-
-class Updated(Trigger):
-    type_id, record_type, label, group = "deal.updated", "deal", "a deal is updated", "Test"
-
-
-class Reopened(Trigger):
-    type_id, record_type, label, group = "task.reopened", "task", "a task is reopened", "Test"
 
 
 class ChangeDeal(Action):
@@ -169,16 +161,11 @@ class Maze:
 def maze(app: Flask, inside: Any) -> Iterator[Maze]:
     for piece in ACTIONS:
         register_action(piece)
-    for trigger in (Updated, Reopened):
-        register_trigger(trigger)
-    listen()
     made = Maze(app, inside)
     yield made
     made.reader.dispose()
     for piece in ACTIONS:
         _actions.pop(piece.type_id, None)
-    for trigger in (Updated, Reopened):
-        _triggers.pop(trigger.type_id, None)
 
 
 def starting(number: int, graph: tuple[int, ...]) -> str:
