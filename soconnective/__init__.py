@@ -30,7 +30,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         timeline,
     )
     from soconnective import config as configuration
-    from soconnective.core import db, formats, once, row_security, web
+    from soconnective.core import db, formats, once, row_security, secrets, web
 
     app = Flask("soconnective", instance_relative_config=True, instance_path=configuration.instance_path())
     configuration.apply(app, config or {})
@@ -39,6 +39,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     Migrate(app, db.db, directory=configuration.migrations_path(), render_as_batch=True, compare_type=True)
     formats.init_app(app)
     web.init_app(app)
+    app.extensions["soconnective.secrets"] = secrets  # its table belongs to the schema
     events.init_app(app)
     for area in (
         jobs,

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "soconnective"
 FLOORS = [
-    {"core"}, {"events"}, {"jobs"}, {"automation"}, {"accounts"}, {"contacts"}, {"deals"}, {"tasks", "appointments"},
+    {"core"}, {"events"}, {"jobs"}, {"automation"}, {"accounts"}, {"tags", "notifications", "webhooks"},
+    {"mail"}, {"contacts"}, {"deals"}, {"tasks", "appointments"},
     {"timeline"}, {"inbox"}, {"dashboard", "settings"}, {"demo", "postgresql_setup", "backup_commands"}, {"cli"}, {"__init__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -17,10 +17,13 @@ from soconnective.automation import (
     assign_owner,
     change_field,
     engine,
+    flow,
+    going_on,
     operations,
     queries,
     run_views,
     views,
+    wait,
 )
 from soconnective.automation.models import Automation
 from soconnective.automation.registry import trigger_types
@@ -28,7 +31,7 @@ from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
 from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
-__all__ = ["assign_owner", "change_field", "init_app", "listen", "run_views"]
+__all__ = ["assign_owner", "change_field", "flow", "going_on", "init_app", "listen", "run_views", "wait"]
 
 
 def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) -> None:

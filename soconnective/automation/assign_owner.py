@@ -66,7 +66,7 @@ class AssignOwner(Action):
             person_id = PersonField(
                 "Fixed person", blank="choose a person", render_kw={"data-only-when": "how=person"}
             )
-            person_ids = IdsField("Among (nobody marked: every active member)")
+            person_ids = IdsField("Among", description="Nobody marked: every active member.")
             only_if_empty = BooleanField("Only if there is no owner yet", default=True)
 
             def __init__(self, *args: Any, **kwargs: Any) -> None:

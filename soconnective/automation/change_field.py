@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field as Setting
 from wtforms import Form, SelectChoice, SelectField, StringField
-from wtforms.validators import Length
+from wtforms.validators import InputRequired, Length
 
 from soconnective.automation import merge
 from soconnective.automation.contracts import (
@@ -36,7 +36,7 @@ class ChangeFieldSettings(Settings):
     """value: None empties the field; a text may hold merge fields; for a date, days from the day of the run."""
 
     target: str = Setting(max_length=40)
-    field: str = Setting(max_length=80)
+    field: str = Setting(min_length=1, max_length=80)
     value: str | None = Setting(None, max_length=LONGEST)
 
 
@@ -69,6 +69,7 @@ class ChangeField(Action):
             "field": SelectField(
                 "Field", choices=_choices(known, field),
                 default=field.name if field else "", render_kw=redraws, validate_choice=False,
+                validators=[InputRequired("Choose a field.")],
             ),
             "value": _input(field, values.get("value")),
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 Names: ``if-match`` joins the groups; ``if-G-match`` joins the rows of group G; a row is ``if-G-N-field``,
 ``-operator``, ``-value`` and ``-other``. Groups and rows are read by small plain indexes and numbered anew.
+In a step the names stand under the step's own: ``steps-3-if-0-0-field``.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class Row:
     """One condition as the form shows it."""
 
     def __init__(
-        self, group: int, index: int, values: MultiDict[str, str], fields: Mapping[str, Field]
+        self, prefix: str, group: int, index: int, values: MultiDict[str, str], fields: Mapping[str, Field]
     ) -> None:
-        self.prefix = f"if-{group}-{index}"
+        self.prefix = f"{prefix}-{group}-{index}"
         self.group, self.index = group, index
         self.posted, self.fields = values, fields
         self.field = fields.get(values.get("field", "")) or next(iter(fields.values()), None)
@@ -160,9 +161,17 @@ class GroupRows:
 
 
 class ConditionForm:
-    """All groups of a rule about `record_type`: read from a post, or from what is stored."""
+    """All groups of a rule, or of a branch: read from what was posted (`source`), or from what is stored."""
 
-    def __init__(self, record_type: str | None, conditions: Conditions | None = None) -> None:
+    def __init__(
+        self,
+        record_type: str | None,
+        conditions: Conditions | None = None,
+        source: MultiDict[str, str] | None = None,
+        prefix: str = "if",
+    ) -> None:
+        self.prefix = prefix
+        self.source = request.form if source is None else source
         self.fields = event_fields(record_type)
         self.record_type = record_type
         self.too_many = False
@@ -170,20 +179,20 @@ class ConditionForm:
         self.match = "all"
         self.groups: list[GroupRows] = []
         if conditions is None:
-            self._draw(self._posted(), request.form.get("if-match", "all"))
+            self._draw(self._posted(), self.source.get("if-match", "all"))
         else:
             self._show(conditions)
 
     def _posted(self) -> list[tuple[str, list[MultiDict[str, str]]]]:
         found: dict[int, tuple[str, dict[int, MultiDict[str, str]]]] = {}
-        for name in request.form:
+        for name in self.source:
             if not name.isascii() or (part := NAME.fullmatch(name)) is None:
                 continue
             group = found.setdefault(int(part[1]), ("all", {}))
             if part[4]:
-                found[int(part[1])] = (request.form[name], group[1])
+                found[int(part[1])] = (self.source[name], group[1])
             else:
-                group[1].setdefault(int(part[2]), MultiDict()).setlist(part[3], request.form.getlist(name))
+                group[1].setdefault(int(part[2]), MultiDict()).setlist(part[3], self.source.getlist(name))
         groups = [(found[g][0], [found[g][1][n] for n in sorted(found[g][1])]) for g in sorted(found)]
         self.too_many = len(groups) > MOST_GROUPS or any(len(rows) > MOST_ROWS for _match, rows in groups)
         return [(match, rows[:MOST_ROWS]) for match, rows in groups[:MOST_GROUPS] if rows]
@@ -191,7 +200,7 @@ class ConditionForm:
     def _draw(self, groups: Sequence[tuple[str, list[MultiDict[str, str]]]], match: str) -> None:
         self.match = match if match in ("all", "any") else "all"
         self.groups = [
-            GroupRows(g, how, [Row(g, n, values, self.fields) for n, values in enumerate(rows)])
+            GroupRows(g, how, [Row(self.prefix, g, n, values, self.fields) for n, values in enumerate(rows)])
             for g, (how, rows) in enumerate(groups)
         ]
 

@@ -9,7 +9,7 @@ longer reads becomes a Broken twin: it shows its message, marks the rule and fai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -108,6 +108,11 @@ class RunContext:
     fields: Mapping[str, Mapping[str, Any]]
     remarks: list[str] = field(default_factory=list)
 
+    def see(self, snapshot: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+        """The record has changed since: from here on it is seen as it is now."""
+        self.event = replace(self.event, snapshot=dict(snapshot))
+        self.fields = {**self.fields, self.event.record_type: fields}
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -172,6 +177,10 @@ class Piece:
         """This piece in the rule's sentence, lower case, without a full stop: "create task “Call”"."""
         return self.label
 
+    def say(self, scope: Scope) -> str:
+        """`describe()`, for one whose words depend on where it stands."""
+        return self.describe()
+
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         """What is wrong with the settings here and now, as (field, message); empty when all is well."""
         return []
@@ -219,6 +228,9 @@ class _Broken:
 
     def describe(self) -> str:
         return f"⚠ {self.message}"
+
+    def say(self, scope: Scope) -> str:
+        return self.describe()
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         return [("", self.message)]

@@ -10,6 +10,7 @@ from typing import Any
 
 from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import Action, Scope, Trigger, Verdict
+from soconnective.automation.flow import flow_of
 from soconnective.automation.registry import load_action, load_trigger
 from soconnective.core.conditions import Group
 from soconnective.events import DomainEvent
@@ -68,6 +69,7 @@ class Definition:
             found += [("if", path, message) for path, message in self.conditions.problems()]
         for index, step in enumerate(self.steps):
             found += [(str(index), field, message) for field, message in step.check(self.scope)]
+        found += [(str(index), "", message) for index, message in flow_of(self.steps).problems]
         return found
 
     def sentence(self) -> str:
@@ -83,8 +85,21 @@ def scope_of(trigger: Trigger | type[Trigger] | None) -> Scope:
 
 def sentence(trigger: Trigger, steps: Sequence[Action], condition: str = "") -> str:
     """The rule as one plain sentence: "When a deal is won, if amount is at least 1000 → create task “Call”"."""
-    doing = ", ".join(step.describe() for step in steps) or "do nothing"
+    doing = say_steps(steps, scope_of(trigger)) or "do nothing"
     return f"When {trigger.describe()}{f', if {condition}' if condition else ''} → {doing}"
+
+
+def say_steps(steps: Sequence[Action], scope: Scope) -> str:
+    """The steps in words, what stands in a branch in brackets: "if amount is empty (log note “x”) otherwise (stop)"."""
+    said, is_first = "", True
+    for step in steps:
+        kind = step.type_id
+        if kind in ("otherwise_if", "otherwise", "end_if"):
+            said += ")" if kind == "end_if" else f") {step.say(scope)} ("
+        else:
+            said += ("" if is_first else ", ") + step.say(scope) + (" (" if kind == "if" else "")
+        is_first = kind in ("if", "otherwise_if", "otherwise")
+    return said
 
 
 @lru_cache(maxsize=4096)

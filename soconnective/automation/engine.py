@@ -22,6 +22,7 @@ from soconnective.automation.execution import Job, execute, execute_together
 from soconnective.automation.merge import MergeError
 from soconnective.automation.registry import is_trigger
 from soconnective.automation.trace import Run, in_words
+from soconnective.automation.waiting import wake
 from soconnective.core.db import require_alive
 from soconnective.core.errors import Refused, TransactionLost
 from soconnective.events import DomainEvent, Reaction, number
@@ -100,7 +101,16 @@ def react(session: OrmSession, events: Sequence[DomainEvent], bounds: Bounds) ->
                     if not run.outcome:
                         run.never_came()
                 runs.append(Run(event, None, None, "failed", f"the engine itself failed: {in_words(error)}"))
+    _wake(session, [*events, *caused])
     return Reaction(caused, (lambda session: _record(session, runs)) if runs else None)
+
+
+def _wake(session: OrmSession, events: Sequence[DomainEvent]) -> None:
+    try:
+        wake(session, events)
+    except Exception:
+        log.exception("the waiting runs could not be woken; the save goes on, and they go on at their time")
+        require_alive(session)
 
 
 def _find(session: OrmSession, events: Sequence[DomainEvent]) -> dict[str, list[Rule]]:
@@ -149,6 +159,8 @@ def _look_at(
     made: list[DomainEvent] = []
     together: list[Job] = []
     for rule in rules:
+        if event.rule_id not in (None, rule.id):
+            continue
         run, is_due = _judge(session, event, rule, chain)
         runs.append(run)
         if not is_due:
@@ -180,7 +192,7 @@ def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) ->
             chain.count(event, rule)
             is_due = True
     except Exception as error:
-        _fail(session, run, rule, error)
+        fail(session, run, rule, error)
     run.milliseconds = (perf_counter() - began) * 1000
     return run, is_due
 
@@ -216,11 +228,11 @@ def _perform(session: OrmSession, jobs: list[Job]) -> None:
         except Exception as error:
             if job.is_done:  # the rule is through; it is the engine that failed
                 raise
-            _fail(session, job.run, job.rule, error)
+            fail(session, job.run, job.rule, error)
         job.run.milliseconds += (perf_counter() - began) * 1000
 
 
-def _fail(session: OrmSession, run: Run, rule: Rule, error: Exception) -> None:
+def fail(session: OrmSession, run: Run, rule: Rule, error: Exception) -> None:
     """Write down that `rule` failed; raises `TransactionLost` if the save itself is lost."""
     run.outcome = "failed"
     run.undo_steps()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session as OrmSession
@@ -18,10 +17,11 @@ from sqlalchemy.orm import Session as OrmSession
 from soconnective.automation.candidates import Rule
 from soconnective.automation.contracts import Action, ActionFailed, RunContext
 from soconnective.automation.trace import Run, in_words
+from soconnective.automation.waiting import go_on_later
+from soconnective.automation.walk import context_of, walk
 from soconnective.core.access import Actor, acting_as
 from soconnective.core.db import is_transaction_alive, require_alive, savepoint
 from soconnective.core.errors import CrossTenant, NoTenant, TransactionLost
-from soconnective.core.registry import registry
 from soconnective.events import DomainEvent, fold, take
 
 
@@ -34,6 +34,7 @@ class Job:
     run: Run
     caused: list[DomainEvent] = field(default_factory=list)
     is_done: bool = False  # what it made is kept
+    start: int = 0  # the step to begin with: after a wait not the first
 
     @property
     def actor(self) -> Actor:
@@ -110,32 +111,36 @@ def _in_savepoint(session: OrmSession, job: Job, carefully: bool) -> None:
 
 
 def _steps(session: OrmSession, job: Job, carefully: bool) -> None:
-    context = _context(job)
-    for index, action in enumerate(job.rule.definition.steps):
+    context, run = _context(job), job.run
+    for index, action in walk(session, job.rule.definition.steps, run, context, job.start):
         try:
             result = action.run(context)
             if carefully:
                 session.flush()
                 _require_no_hidden_error(session)
         except Exception as error:
-            job.run.say_step(index, action, "failed", None, in_words(error))
-            job.run.detail = f"step {index + 1} failed: {in_words(error)}"
+            run.say_step(index, action, "failed", None, in_words(error))
+            run.detail = f"step {index + 1} failed: {in_words(error)}"
             raise
-        job.run.say_step(index, action, "succeeded", result)
+        run.say_step(index, action, "succeeded", result)
+    if run.planned_at is not None:
+        go_on_later(job.event, job.rule.id, run)
 
 
 def _keeping(session: OrmSession, job: Job) -> None:
     """The rule keeps what succeeds: a savepoint for each step inside the rule's own."""
     context, run = _context(job), job.run
     with savepoint(session):
-        for index, action in enumerate(job.rule.definition.steps):
+        for index, action in walk(session, job.rule.definition.steps, run, context, job.start):
             _attempt(session, context, run, index, action)
+        if run.planned_at is not None:
+            go_on_later(job.event, job.rule.id, run)
         session.flush()
         _require_no_hidden_error(session)
         job.caused = [fact for fact, _wanted in fold(session, take(session), cause=job.event)]
     _finish(job)
     failed = [step for step in run.steps if step["outcome"] == "failed"]
-    if failed:
+    if failed and run.planned_at is None:
         run.outcome = "partly_succeeded" if len(failed) < len(run.steps) else "failed"
         said = "; ".join(f"step {step['path']} failed: {step['text']}" for step in failed)
         run.detail = f"{run.detail}; {said}" if run.detail else said
@@ -157,30 +162,13 @@ def _attempt(session: OrmSession, context: RunContext, run: Run, index: int, act
         run.say_step(index, action, "succeeded", result)
 
 
-def _as_fields(event: DomainEvent) -> dict[str, Any]:
-    """The merge fields of the record; what a deleted one no longer has is empty."""
-    kind = registry.record_types.get(event.record_type)
-    return {**{name: None for name, _label in (kind.fields if kind else ())}, **event.snapshot}
-
-
 def _context(job: Job) -> RunContext:
-    event, rule = job.event, job.rule
-    return RunContext(
-        event,
-        rule.id,
-        rule.definition.name,
-        rule.number,
-        {
-            event.record_type: _as_fields(event),
-            "rule": {"name": rule.definition.name},
-            "actor": {"name": event.actor.name},
-        },
-    )
+    return context_of(job.event, job.rule.id, job.rule.definition.name, job.rule.number)
 
 
 def _finish(job: Job) -> None:
     job.is_done = True
-    job.run.outcome = "succeeded"
+    job.run.outcome = "succeeded" if job.run.planned_at is None else "waiting"
     job.run.settle()
     job.run.summarise()
 

@@ -19,13 +19,14 @@ from soconnective.automation.condition_form import ConditionForm
 from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import Action, NoFields, Scope, Trigger, first_problem
 from soconnective.automation.definition import NO_CONDITIONS, Definition, scope_of, sentence
+from soconnective.automation.flow import DEEPEST, If, block_of, branch_place, flow_of
 from soconnective.automation.merge import merge_fields
 from soconnective.automation.models import ON_FAILURE
 from soconnective.automation.registry import action_types, trigger_types
 from soconnective.core.forms import RecordForm, nothing_missing, refuse_nul
 
-MAX_STEPS = 20
-TOO_MANY = f"A rule has at most {MAX_STEPS} actions. Nothing was saved."
+MAX_STEPS = 50
+TOO_MANY = f"A rule has at most {MAX_STEPS} steps. Nothing was saved."
 Row = tuple[str, MultiDict[str, str]]
 
 
@@ -60,7 +61,14 @@ class StepRow:
         self.kind = kind
         self.cls = action_types().get(kind)
         self.prefix = f"steps-{index}"
+        self.depth = 0
         self.errors: list[str] = []
+        self.conditions: ConditionForm | None = None
+        if self.cls is not None and issubclass(self.cls, If):
+            kept = (
+                Conditions.load((stored or {}).get("conditions"), scope.record_type) if data is None else None
+            )
+            self.conditions = ConditionForm(scope.record_type, kept, data, f"{self.prefix}-if")
         values = data if data is not None else stored or {}
         form_class = self.cls.form_for(scope, values) if self.cls else NoFields
         if data is not None:
@@ -72,6 +80,11 @@ class StepRow:
     @property
     def label(self) -> str:
         return self.cls.label if self.cls else "An action that is gone"
+
+    @property
+    def redraws(self) -> bool:
+        """Whether one of its inputs decides what the others are."""
+        return any("data-redraw" in (field.render_kw or {}) for field in self.form)
 
     @property
     def icon(self) -> str:
@@ -106,6 +119,7 @@ class Builder:
             StepRow(i, step.type_id, self.where, None, step.stored())
             for i, step in enumerate(definition.steps)
         ]
+        self._indent()
         if definition.trigger.broken:
             self.form.trigger.errors = [definition.trigger.broken]
         self._mark(definition)
@@ -117,6 +131,11 @@ class Builder:
 
     def _draw(self, rows: list[Row]) -> None:
         self.steps = [StepRow(i, kind, self.where, data) for i, (kind, data) in enumerate(rows)]
+        self._indent()
+
+    def _indent(self) -> None:
+        for row, depth in zip(self.steps, flow_of([row.kind for row in self.steps]).depths, strict=True):
+            row.depth = min(depth, DEEPEST)
 
     def _trigger_form(self, formdata: Any, stored: dict[str, Any]) -> Any:
         cls = trigger_types().get(self.form.trigger.data or "")
@@ -145,43 +164,72 @@ class Builder:
         return self.where.record_type
 
     @property
+    def offered(self) -> list[tuple[str, list[tuple[str, Any]]]]:
+        """The steps that can be added, by group; those that belong to an if are offered there."""
+        groups: dict[str, list[tuple[str, Any]]] = {}
+        for kind, cls in action_types().items():
+            if kind not in ("otherwise", "otherwise_if", "end_if"):
+                groups.setdefault(cls.group, []).append((kind, cls))
+        return sorted(groups.items(), key=lambda group: (group[0] == "Flow", group[0]))
+
+    @property
     def fields(self) -> list[tuple[str, str]]:
         """(name, label) of the merge fields that the texts may use."""
         return merge_fields(self.scope)
 
     def apply(self, op: str) -> bool:
-        """Do what a button asked for: add:<kind>, remove:N, up:N, down:N, redraw:N. False for anything else."""
+        """Do what a button asked for: add:<kind>[:<place>], remove:N, up:N, down:N, redraw:N, and if:… for conditions.
+
+        False for anything else.
+        """
         what, _, argument = op.partition(":")
         if what == "if":
             return argument == "" or self.conditions.apply(argument)
+        if what == "add":
+            return self._add(*argument.partition(":")[::2])
+        where, _, rest = argument.partition(":")
         rows = self._posted_rows()
-        if what == "add" and argument in action_types():
-            if len(rows) >= MAX_STEPS:
-                self.form.form_problem = TOO_MANY
-                return False
-            row = StepRow(len(self.steps), argument, self.where, None)
-            for field in list(row.form)[:1]:
-                field.render_kw = {**(field.render_kw or {}), "autofocus": True}
-            self.steps.append(row)
-            return True
-        if (
-            what in ("remove", "up", "down", "redraw")
-            and argument.isascii()
-            and argument.isdigit()
-            and len(argument) <= 4
-        ):
-            index = int(argument)
-            other = {"up": index - 1, "down": index + 1}.get(what, index)
-            if index < len(rows) and 0 <= other < len(rows):
-                if what == "remove":
-                    rows.pop(index)
-                elif what == "redraw":  # another field was chosen: what was written for the last one goes
-                    rows[index][1].poplist("value")
-                else:
-                    rows[index], rows[other] = rows[other], rows[index]
-            self._draw(rows)
-            return True
+        if what in ("remove", "up", "down", "redraw", "stepif") and _is_index(where, len(rows)):
+            return self._change(what, int(where), rest, rows)
         return what in ("trigger", "sentence")
+
+    def _add(self, kind: str, place: str) -> bool:
+        rows = self._posted_rows()
+        if kind not in action_types() or kind == "end_if" or (place and not _is_index(place, len(rows) + 1)):
+            return False
+        if len(rows) + (kind == "if") >= MAX_STEPS:
+            self.form.form_problem = TOO_MANY
+            return False
+        at = int(place) if place else len(rows)
+        if kind in ("otherwise", "otherwise_if"):
+            at = branch_place([row[0] for row in rows], at, kind)
+        fresh: MultiDict[str, str] = (
+            MultiDict({"if-0-0-field": ""}) if kind in ("if", "otherwise_if") else MultiDict()
+        )
+        rows[at:at] = [(kind, fresh), *([("end_if", MultiDict())] if kind == "if" else [])]
+        self._draw(rows)
+        self.steps[at] = StepRow(at, kind, self.where, fresh or None)
+        self._indent()
+        for field in list(self.steps[at].form)[:1]:
+            field.render_kw = {**(field.render_kw or {}), "autofocus": True}
+        return True
+
+    def _change(self, what: str, index: int, rest: str, rows: list[Row]) -> bool:
+        if what == "stepif":
+            conditions = self.steps[index].conditions
+            return conditions is not None and (rest == "" or conditions.apply(rest))
+        other = {"up": index - 1, "down": index + 1}.get(what, index)
+        if not 0 <= other < len(rows):
+            return True
+        if what == "remove":
+            gone = block_of([row[0] for row in rows], index)
+            rows = [row for i, row in enumerate(rows) if i not in gone]
+        elif what == "redraw":  # another field was chosen: what was written for the last one goes
+            rows[index][1].poplist("value")
+        else:
+            rows[index], rows[other] = rows[other], rows[index]
+        self._draw(rows)
+        return True
 
     def validate(self) -> Definition | None:
         """The definition, or None with errors beside the fields."""
@@ -205,7 +253,7 @@ class Builder:
                 row.errors.append("Choose what this step does.")
                 valid = False
                 continue
-            piece = self._piece(row.cls, row.form)
+            piece = self._branch(row) if row.conditions else self._piece(row.cls, row.form)
             if piece is None:
                 valid = False
             else:
@@ -254,6 +302,15 @@ class Builder:
                     self.form.form_problem = first_problem(error)
             return None
 
+    def _branch(self, row: StepRow) -> Any:
+        """A branch with its conditions; None with messages beside their rows."""
+        conditions = row.conditions.read() if row.conditions else None
+        if row.conditions is not None and row.conditions.too_many:
+            self.form.form_problem = CONDITIONS_TOO_MANY
+        if conditions is None or row.cls is None:
+            return None
+        return row.cls(row.cls.Settings.model_validate({"conditions": conditions.tree}))
+
     def refuse(self, path: str | None, message: str) -> bool:
         """Put what an operation refused beside its field; False if no field is meant."""
         if path is None:
@@ -267,6 +324,8 @@ class Builder:
         index, _, name = name.partition("-")
         if where == "steps" and index.isdigit() and int(index) < len(self.steps):
             row = self.steps[int(index)]
+            if row.conditions is not None and name.startswith("if-"):
+                return row.conditions.refuse(name[3:], message)
             if name in row.form:
                 row.form[name].errors = [*row.form[name].errors, message]
             else:
@@ -278,10 +337,16 @@ class Builder:
         """The rule as it stands in the form, as far as it can be said."""
         trigger_class = trigger_types().get(self.form.trigger.data or "")
         trigger = self._said(trigger_class, self.trigger_form)
-        steps = [self._said(row.cls, row.form) for row in self.steps]
+        steps = [self._said_step(row) for row in self.steps]
         if trigger is None:
             return "Choose when the rule looks."
         return sentence(trigger, [step for step in steps if step is not None], self.conditions.describe())
+
+    def _said_step(self, row: StepRow) -> Any:
+        if row.conditions is None or row.cls is None:
+            return self._said(row.cls, row.form)
+        said = row.conditions.describe() or "…"
+        return _Unsaid(row.cls, f"{row.cls.word} {said}" if issubclass(row.cls, If) else said)
 
     def _said(self, cls: Any, form: Any) -> Any:
         if cls is None:
@@ -293,11 +358,19 @@ class Builder:
 
 
 class _Unsaid:
-    """A piece whose settings are not complete yet: said by its label."""
+    """A piece whose settings are not complete yet: said by its label, or in the given words."""
 
-    def __init__(self, cls: type[Action | Trigger]) -> None:
-        self._cls = cls
+    def __init__(self, cls: type[Action | Trigger], words: str = "") -> None:
+        self._cls, self._words = cls, words
+        self.type_id, self.record_type = cls.type_id, getattr(cls, "record_type", "")
 
     def describe(self) -> str:
-        label = self._cls.label
-        return f"{label[:1].lower()}{label[1:]} …"
+        label = self._cls.label.removesuffix(" …")
+        return self._words or f"{label[:1].lower()}{label[1:]} …"
+
+    def say(self, _scope: Scope) -> str:
+        return self.describe()
+
+
+def _is_index(text: str, length: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 4 and int(text) < length

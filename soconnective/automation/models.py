@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, CheckConstraint, Float, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import Boolean, CheckConstraint, Float, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from soconnective.core import clock
@@ -126,6 +126,14 @@ class AutomationRun(TenantOwned, Base):
         Index("ix_automation_runs_automation", "tenant_id", "automation_id", "id"),
         Index("ix_automation_runs_record", "tenant_id", "record_type", "record_id", "id"),
         Index("ix_automation_runs_outcome", "tenant_id", "outcome", "id"),
+        Index(
+            "ix_automation_runs_waiting",
+            "tenant_id",
+            "record_type",
+            "record_id",
+            sqlite_where=text("outcome = 'waiting'"),
+            postgresql_where=text("outcome = 'waiting'"),
+        ),
     )
 
     automation_id: Mapped[int | None] = mapped_column(BigId)
@@ -140,3 +148,5 @@ class AutomationRun(TenantOwned, Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
     milliseconds: Mapped[float] = mapped_column(Float, default=0.0)
     seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    planned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    waits_for: Mapped[str | None] = mapped_column(String(80))

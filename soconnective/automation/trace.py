@@ -10,7 +10,15 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session as OrmSession
 
-from soconnective.automation.contracts import Action, ActionFailed, BrokenPiece, Made, StepResult, Verdict
+from soconnective.automation.contracts import (
+    Action,
+    ActionFailed,
+    BrokenPiece,
+    Made,
+    Scope,
+    StepResult,
+    Verdict,
+)
 from soconnective.automation.merge import MergeError
 from soconnective.automation.models import AutomationRun
 from soconnective.core import clock
@@ -18,6 +26,7 @@ from soconnective.core.errors import Refused
 from soconnective.events import DomainEvent
 
 MAX_DETAIL = 2000
+SILENT = frozenset({"if", "otherwise_if", "otherwise", "end_if"})  # steps that steer: not told in the detail
 _insert_runs = insert(AutomationRun.__table__)  # type: ignore[arg-type]
 
 
@@ -34,23 +43,34 @@ class Run:
     steps: list[dict[str, Any]] = field(default_factory=list)
     started_at: datetime = field(default_factory=clock.now)
     milliseconds: float = 0.0
+    kept: int = 0  # steps of before a wait: they are committed, whatever happens now
+    planned_at: datetime | None = None  # when a waiting run goes on
+    waits_for: str | None = None  # the event that lets it go on before
+    goes_on_at: int = 0  # the step with which it goes on then
 
     def say_verdict(self, verdict: Verdict) -> None:
         self.checks = [check.as_json() for check in verdict.checks]
 
     def say_step(
-        self, index: int, action: Action, outcome: str, result: StepResult | None, text: str = ""
+        self,
+        index: int,
+        action: Action,
+        outcome: str,
+        result: StepResult | None,
+        text: str = "",
+        verdict: Verdict | None = None,
     ) -> None:
         """Add a step to the trace: succeeded with its result, failed or undone with the reason."""
         self.steps.append(
             {
                 "path": str(index + 1),
                 "kind": action.type_id,
-                "label": action.describe(),
+                "label": action.say(Scope(self.event.record_type)),
                 "outcome": outcome,
                 "text": result.text if result else text,
                 "made": result.made if result else (),
                 "remarks": list(result.remarks) if result else [],
+                **({"checks": [check.as_json() for check in verdict.checks]} if verdict else {}),
             }
         )
 
@@ -61,18 +81,20 @@ class Run:
 
     def start_over(self) -> None:
         """Forget what the steps said: they are taken back and run again."""
-        self.steps, self.detail = [], ""
+        self.steps, self.detail = self.steps[: self.kept], ""
+        self.planned_at = self.waits_for = None
 
     def undo_steps(self) -> None:
         """The rule was rolled back: what its steps made is gone, and the trace says so."""
-        for step in self.steps:
+        self.planned_at = self.waits_for = None
+        for step in self.steps[self.kept :]:
             step["made"] = []
             if step["outcome"] == "succeeded":
                 step["outcome"] = "undone"
 
     def summarise(self) -> None:
         """The detail in words from the steps: "task created; note logged"."""
-        said = [step["text"] for step in self.steps if step["outcome"] == "succeeded"]
+        said = [s["text"] for s in self.steps if s["outcome"] == "succeeded" and s["kind"] not in SILENT]
         self.detail = "; ".join(said)
 
     def never_came(self) -> None:
@@ -93,6 +115,8 @@ class Run:
             "trace": clean({"checks": self.checks, "steps": self.steps}),
             "started_at": self.started_at,
             "milliseconds": round(self.milliseconds, 3),
+            "planned_at": self.planned_at,
+            "waits_for": self.waits_for,
         }
 
 

@@ -11,8 +11,8 @@ from soconnective.events.catalogue import EventType, declare, event_types, names
 from soconnective.events.event import DomainEvent, EventLink, EventRow
 from soconnective.events.fold import fold
 from soconnective.events.pending import take
-from soconnective.events.store import Reaction, number, react_with, store
-from soconnective.events.watch import Change, Part, Watch, watch, watched_models, watches_of
+from soconnective.events.store import Reaction, number, react_with, store, tell
+from soconnective.events.watch import Change, Part, Watch, snapshot_now, watch, watched_models, watches_of
 
 __all__ = [
     "Change",
@@ -30,8 +30,10 @@ __all__ = [
     "namespace",
     "number",
     "react_with",
+    "snapshot_now",
     "store",
     "take",
+    "tell",
     "watch",
     "watched_models",
     "watches_of",

@@ -28,7 +28,8 @@ class DomainEvent:
     `changes` maps a field to its old and new value (JSON-ready; a list field has the removed and the
     added members); `snapshot` is the record's declared fields after the change, flat, with the names
     of what it points to. `id` is None until the event is stored; `root_id` is its own id for an event
-    that no rule caused. `depth` counts the rules between the root and this event.
+    that no rule caused. `depth` counts the rules between the root and this event. `rule_id` is set on what
+    is addressed to one rule (its schedule is due, somebody pressed its button): no other looks at it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class DomainEvent:
     parent_id: int | None = None
     root_id: int | None = None
     depth: int = 0
+    rule_id: int | None = None
 
 
 class EventRow(TenantOwned, Base):

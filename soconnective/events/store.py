@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import insert, text
+from sqlalchemy.event import listens_for
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import SessionTransaction
 
-from soconnective.core.db import before_outermost_commit
+from soconnective.core.db import Session, before_outermost_commit
 from soconnective.events.event import DomainEvent, EventLink, EventRow
 from soconnective.events.fold import fold
 from soconnective.events.pending import take
@@ -36,6 +37,7 @@ _insert_events = insert(_events).inline()
 _insert_links = insert(_links)
 _reactor: list[Reactor] = []
 
+_TOLD = "events.told"
 _AHEAD = 8  # ids taken from PostgreSQL's sequence at once; gaps do no harm
 _next_sqlite = text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 _next_postgresql = text("SELECT nextval('events_id_seq') FROM generate_series(1, :number)")
@@ -46,17 +48,29 @@ def react_with(reactor: Reactor) -> None:
     _reactor[:] = [reactor]
 
 
+def tell(session: OrmSession, events: Sequence[DomainEvent]) -> None:
+    """Add events that were folded with their cause already: `drain` stores them, and rules look at them."""
+    session.info.setdefault(_TOLD, []).extend(events)
+
+
+@listens_for(Session, "after_soft_rollback")
+def _on_soft_rollback(session: OrmSession, previous: SessionTransaction) -> None:
+    if not previous.nested:
+        session.info.pop(_TOLD, None)
+
+
 @before_outermost_commit
 def drain(session: OrmSession) -> None:
     """Fold what this transaction did, give what somebody wants to the reactor, and store it all."""
+    told: list[DomainEvent] = session.info.pop(_TOLD, [])
     found = fold(session, take(session))
-    if not found:
+    if not found and not told:
         return
-    events = [event for event, _wanted in found]
-    number(session, events)
-    wanted = [event for event, is_wanted in found if is_wanted]
+    events = [*told, *(fact for fact, _wanted in found)]
+    number(session, [fact for fact in events if fact.id is None])
+    wanted = [*told, *(fact for fact, is_wanted in found if is_wanted)]
     reaction = _reactor[0](session, wanted) if wanted and _reactor else Reaction()
-    if unnumbered := [event for event in reaction.events if event.id is None]:  # the engine failed before
+    if unnumbered := [fact for fact in reaction.events if fact.id is None]:  # the engine failed before
         number(session, unnumbered)
     store(session, [*events, *reaction.events])
     if reaction.write is not None:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from sqlalchemy import event
 from sqlalchemy.sql.elements import ClauseElement
 
+from soconnective.core.db import db
+
 Kind = Literal["created", "updated", "deleted"]
 
 
@@ -97,6 +99,15 @@ def watches_of(record_type: str) -> list[str]:
         if declaration.record_type == record_type:
             return [*declaration.fields, *(part.field for part in declaration.parts)]
     return []
+
+
+def snapshot_now(record_type: str, record_id: int) -> dict[str, Any] | None:
+    """The snapshot of a record as it is now, or None if it is gone."""
+    for declaration in watches.values():
+        if declaration.record_type == record_type:
+            record = db.session.get(declaration.model, record_id)
+            return None if record is None else declaration.snapshot(record)
+    return None
 
 
 def _keep_old_value(model: type, name: str) -> None:

@@ -106,9 +106,9 @@ def test_too_many_rows_are_refused_not_dropped(owner: FlaskClient, saved: Any) -
         full |= {f"steps-{n}-kind": "log_note", f"steps-{n}-body": f"b{n}"}
     over = {**full, "steps-9999-kind": "log_note", "steps-9999-body": "one more"}
     answer = owner.post(NEW, data={**RULE, **over})
-    assert answer.status_code == 422 and f"at most {MAX_STEPS} actions" in answer.text
+    assert answer.status_code == 422 and f"at most {MAX_STEPS} steps" in answer.text
     answer = owner.post(NEW, data={**RULE, **full, "op": "add:log_note"})
-    assert answer.status_code == 200 and f"at most {MAX_STEPS} actions" in answer.text
+    assert answer.status_code == 200 and f"at most {MAX_STEPS} steps" in answer.text
     assert saved() == []
     assert owner.post(NEW, data={**RULE, **full}).status_code == 302
 
