@@ -21,19 +21,20 @@ KIND = "automation.go_on"
 
 def go_on_later(event: DomainEvent, rule_id: int, run: Run) -> None:
     """Enqueue what goes on with `run`, in the transaction of the run itself."""
-    payload = {"event_id": event.id, "automation_id": rule_id, "step": run.goes_on_at}
+    payload = {
+        "event_id": event.id,
+        "automation_id": rule_id,
+        "attempt": run.attempt,
+        "step": run.goes_on_at,
+    }
     enqueue(
         KIND,
         payload,
         at=run.planned_at,
-        key=_key(event.id, rule_id, run.goes_on_at),
+        key=f"{KIND}-{event.id}-{rule_id}-{run.attempt}-{run.goes_on_at}",
         about=(event.record_type, event.record_id),
         event_id=event.id,
     )
-
-
-def _key(event_id: int | None, rule_id: int, step: int) -> str:
-    return f"{KIND}-{event_id}-{rule_id}-{step}"
 
 
 def wake(session: OrmSession, events: Sequence[DomainEvent]) -> None:
@@ -44,31 +45,32 @@ def wake(session: OrmSession, events: Sequence[DomainEvent]) -> None:
     record = tuple_(table.record_type, table.record_id)
     is_meant = tuple_(table.record_type, table.record_id, table.waits_for).in_(happened)
     found = session.execute(
-        select(AutomationRun.event_id, AutomationRun.automation_id).where(
+        select(AutomationRun.event_id, AutomationRun.automation_id, AutomationRun.attempt).where(
             table.outcome == "waiting",
             record.in_({(kind, record_id) for kind, record_id, _name in happened}),
             or_(is_meant, record.in_(deleted)) if deleted else is_meant,
         )
     ).all()
-    for event_id, rule_id in found:
-        for job in _jobs_of(event_id, rule_id):
+    for event_id, rule_id, attempt in found:
+        for job in _jobs_of(event_id, rule_id, attempt):
             job.next_at = clock.now()
             job.payload = {**job.payload, "woken": True}
 
 
-def _jobs_of(event_id: int, rule_id: int | None) -> list[Job]:
+def _jobs_of(event_id: int, rule_id: int | None, attempt: int) -> list[Job]:
     """The live job of a waiting run."""
     rows = db.session.scalars(
         select(Job).where(Job.kind == KIND, Job.state == "ready", Job.event_id == event_id)
     )
-    return [job for job in rows if job.payload.get("automation_id") == rule_id]
+    wanted = (rule_id, attempt)
+    return [j for j in rows if (j.payload.get("automation_id"), j.payload.get("attempt", 0)) == wanted]
 
 
 def cancel_run(run: AutomationRun, why: str) -> None:
     """End a waiting run. Raises `Refused` if it does not wait any more."""
     if run.outcome != "waiting":
         raise Refused("It does not wait any more.")
-    for job in _jobs_of(run.event_id, run.automation_id):
+    for job in _jobs_of(run.event_id, run.automation_id, run.attempt):
         cancel(job)
     end(run, why)
 
