@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from soconnective.contacts.models import Company, Contact, ContactIdentity
-from soconnective.core.conditions import Field, register_fields
+from soconnective.core.conditions import Field, register_fields, through
 
 
 def _first(kind: str) -> Any:
@@ -34,7 +34,11 @@ register_fields(
         "company_id", "company", "record", lambda: Contact.company_id, record_type="company", shown="company"
     ),
     Field("owner_id", "owner", "person", lambda: Contact.owner_id, shown="owner"),
-)
+    Field(
+        "company_domain", "company's domain", "text",
+        lambda: through(Contact.company_id, Company, Company.domain), is_related=True,
+    ),
+)  # fmt: skip
 register_fields(
     "company",
     Field("name", "name", "text", lambda: Company.name),

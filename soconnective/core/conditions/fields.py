@@ -8,6 +8,8 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
+from sqlalchemy import select
+
 from soconnective.core.registry import people, registry
 
 Kind = Literal["text", "number", "date", "moment", "choice", "person", "record"]
@@ -21,7 +23,8 @@ class Field:
 
     `column()` is where it stands (None: only events know it). `choices()` are (value, label) of a choice;
     `record_type` is what a record field points to; `shown` names the snapshot's value that people read
-    (the company's name beside its id).
+    (the company's name beside its id). `is_related`: it belongs to another record that this one points to, so
+    no event of this record tells of its change.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Field:
     choices: Callable[[], Choices] | None = None
     record_type: str = ""
     shown: str = ""
+    is_related: bool = False
 
     def read(self, stored: Any) -> Any:
         """A stored JSON value as what is compared: lower-case text, Decimal, date, datetime, or an id's text."""
@@ -107,6 +111,11 @@ def _day(text: str) -> str:
     if not 1900 <= day.year < 2200:
         raise ValueError("Choose a date between 1900 and 2199.")
     return day.isoformat()
+
+
+def through(own: Any, target: Any, value: Any) -> Any:
+    """`value`, a column of the row of `target` whose id stands in the column `own`, as SQL asks for it."""
+    return select(value).where(target.id == own).correlate_except(target).scalar_subquery()
 
 
 _fields: dict[str, dict[str, Field]] = {}
