@@ -20,7 +20,7 @@ from soconnective.automation.contracts import (
     StepResult,
 )
 from soconnective.automation.registry import register_action
-from soconnective.automation.undo import Undoable, register_undoable
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.core import clock
 from soconnective.core.forms import clean_text

@@ -7,7 +7,8 @@ from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
 
-from soconnective.automation import again, queries, undo
+from soconnective.automation import again, queries
+from soconnective.automation import undo_run as taking_back
 from soconnective.automation.models import AutomationRun
 from soconnective.automation.views import bp
 from soconnective.core.access import may
@@ -45,7 +46,7 @@ def undo_run(run_id: int) -> Any:
     """Shows what would be taken back and what stays, and why; then does it."""
     run = queries.get_run(run_id)
     form = RecordForm()
-    if form.saved(lambda: undo.undo_run(run)):
+    if form.saved(lambda: taking_back.undo_run(run)):
         flash(f"Taken back: {form.result} {'thing' if form.result == 1 else 'things'}.", "success")
         return redirect(url_for("automations.run", run_id=run.id))
     html = render_template(
@@ -53,6 +54,6 @@ def undo_run(run_id: int) -> Any:
         form=form,
         run=run,
         name=queries.names_of([run])[run.automation_id],
-        effects=undo.effects(run),
+        effects=taking_back.effects(run),
     )
     return html, form.status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from soconnective.automation.registry import register_trigger
 from soconnective.automation.triggers import on_change, on_event
-from soconnective.automation.undo import Undoable, register_undoable
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.contacts.operations import delete_company, delete_contact, update_company, update_contact
 

@@ -22,7 +22,7 @@ from soconnective.automation.contracts import (
     StepResult,
 )
 from soconnective.automation.registry import register_action
-from soconnective.automation.undo import Undoable, register_undoable
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, check_target, record_of, register_writable
 from soconnective.core.db import db
 from soconnective.core.errors import Refused

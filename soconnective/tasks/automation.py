@@ -21,7 +21,7 @@ from soconnective.automation.contracts import (
 )
 from soconnective.automation.registry import register_action, register_trigger
 from soconnective.automation.triggers import on_change, on_event
-from soconnective.automation.undo import Undoable, register_undoable
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.core.fields import PersonField
 from soconnective.core.forms import clean_text

@@ -18,7 +18,7 @@ from soconnective.automation.contracts import (
 )
 from soconnective.automation.registry import register_action, register_trigger
 from soconnective.automation.triggers import on_event
-from soconnective.automation.undo import Undoable, register_undoable
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.core.forms import clean_text
 from soconnective.timeline.operations import BODY_LENGTH, delete_note, write_note
 

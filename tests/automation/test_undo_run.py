@@ -11,10 +11,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from soconnective.automation import undo as module
+from soconnective.automation import undo_run as module
 from soconnective.automation.models import AutomationRun
 from soconnective.automation.registry import action_types
-from soconnective.automation.undo import effects, undo_run, undoable
+from soconnective.automation.undo_run import effects, undo_run, undoable
 from soconnective.automation.writable import _writable
 from soconnective.core import clock
 from soconnective.core.access import acting_as
