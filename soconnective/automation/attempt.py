@@ -19,7 +19,7 @@ from soconnective.events import DomainEvent, EventRow, snapshot_now, tell
 
 def stored_event(run: AutomationRun) -> DomainEvent:
     """The event that started `run`, with the record as it was then."""
-    return db.session.get_one(EventRow, run.event_id).fact()
+    return db.session.get_one(EventRow, run.event_id).as_event()
 
 
 def with_record_of_now(event: DomainEvent) -> DomainEvent | None:

@@ -76,7 +76,7 @@ class EventRow(TenantOwned, Base):
     depth: Mapped[int] = mapped_column(Integer, default=0)
     rules: Mapped[str] = mapped_column(String(10), default="run", server_default="run")
 
-    def fact(self) -> DomainEvent:
+    def as_event(self) -> DomainEvent:
         """The event as the engine sees it, with the record as it was then."""
         return DomainEvent(
             self.name,
