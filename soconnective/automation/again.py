@@ -69,7 +69,7 @@ def resume_at(steps: Sequence[Action], trace: Sequence[dict[str, Any]]) -> tuple
     An *otherwise if* that failed is asked again from its *if* on: which branch is meant is a question to both.
     """
     done = frozenset(_index(step) for step in trace if step["outcome"] == "succeeded")
-    left = [_index(step) for step in trace if step["outcome"] in ("failed", "undone")]
+    left = [_index(step) for step in trace if step["outcome"] in ("failed", "undone", "waiting")]
     start = min(left, default=0)
     if steps[start].type_id == "otherwise_if":
         start = _opening(steps, start)

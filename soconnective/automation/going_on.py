@@ -51,17 +51,19 @@ class GoOn(JobKind):
 
 
 def _waiting(job: Job) -> AutomationRun | None:
-    """The run that the job is for, locked, if it still waits."""
-    return db.session.scalars(
+    """The run that the job is for, locked, if it still waits, or if it was given up while it waited."""
+    run = db.session.scalars(
         select(AutomationRun)
         .where(
             AutomationRun.event_id == job.payload["event_id"],
             AutomationRun.automation_id == job.payload["automation_id"],
             AutomationRun.attempt == job.payload.get("attempt", 0),
-            AutomationRun.outcome == "waiting",
+            AutomationRun.outcome.in_(("waiting", "failed")),
         )
         .with_for_update()
     ).first()
+    is_open = run is not None and any(step["outcome"] == "waiting" for step in run.trace.get("steps", ()))
+    return run if is_open else None
 
 
 def _rule(run: AutomationRun) -> Rule | None:

@@ -381,3 +381,28 @@ def test_a_job_that_was_given_up_fails_its_run(app: Flask, inside: Any) -> None:
     with write_transaction():
         GoOn().gave_up(db.session.scalars(select(Job)).one(), "the worker was lost")
     assert (last().outcome, last().detail) == ("failed", "it could not go on: the worker was lost")
+
+
+def test_a_job_that_was_given_up_and_is_run_again_goes_on(app: Flask, inside: Any) -> None:
+    """Not from the start: what was done before the wait is not done twice."""
+    from soconnective.automation.again import resume
+    from soconnective.automation.going_on import GoOn
+
+    make_rule(steps=[note("before"), wait(), note("after")])
+    with clock.at(NOW):
+        win(inside)
+        win(inside)
+    for job in db.session.scalars(select(Job)).all():
+        with write_transaction():
+            GoOn().gave_up(job, "the worker was lost")
+    assert work(app, NOW + timedelta(days=1)) == ["done", "done"]
+    assert notes() == ["before", "before", "after", "after"] and last().outcome == "succeeded"
+    with clock.at(NOW):
+        win(inside)
+    with write_transaction():
+        job = db.session.scalars(select(Job).where(Job.state == "ready")).one()
+        GoOn().gave_up(job, "the worker was lost")
+        job.state = "dead"
+    with clock.at(NOW + timedelta(days=2)), write_transaction():
+        assert resume(last()).outcome == "waiting"
+    assert work(app, NOW + timedelta(days=4)) == ["done"] and notes()[-2:] == ["before", "after"]

@@ -39,6 +39,15 @@ class OutsideErrand(OutsideJob):
         create_company(f"outside {result}")
 
 
+def careless_perform(*args: Any, **options: Any) -> None:
+    """Planted: saves what a waiting run goes on to do before the run says so."""
+    from soconnective.automation.attempt import perform
+    from soconnective.core.db import db
+
+    perform(*args, **options)
+    db.session.commit()
+
+
 class CarelessErrand(InsideErrand):
     """Planted: saves its effect before the job is finished."""
 

@@ -31,6 +31,9 @@ PARTS = 2
 class Office:
     """A workspace with errands, and what came of them, inside and outside."""
 
+    kinds = "%errand"
+    jobs_each = 2
+
     def __init__(self, app: Flask, team: Any, url: str, outside: Path) -> None:
         self.app, self.team, self.url, self.outside = app, team, url, outside
         self.number = 0
@@ -52,8 +55,8 @@ class Office:
 
     def count(self, state: str) -> int:
         with self.reader.connect() as connection:
-            query = text("SELECT count(*) FROM jobs WHERE state = :state AND kind LIKE '%errand'")
-            return int(connection.execute(query, {"state": state}).scalar_one())
+            query = text("SELECT count(*) FROM jobs WHERE state = :state AND kind LIKE :kinds")
+            return int(connection.execute(query, {"state": state, "kinds": self.kinds}).scalar_one())
 
     def deaths(self) -> int:
         """How many jobs lost their worker, over all."""
@@ -64,7 +67,7 @@ class Office:
         """Let one worker do all that is left, and run again what was given up."""
         until = time.monotonic() + 120
         with self.nursery.worker(Birth(self.url, 0, is_worker=True)):
-            while self.count("done") < 2 * self.number:
+            while self.count("done") < self.jobs_each * self.number:
                 assert time.monotonic() < until, {
                     state: self.count(state) for state in ("ready", "running", "dead")
                 }
