@@ -1,0 +1,158 @@
+"""The guarded client: what may not be called gets no connection, and nobody can hold it up."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx2
+import pytest
+
+from soconnective.webhooks import client
+from soconnective.webhooks.addresses import Allowed, Blocked, allowed_of
+from soconnective.webhooks.client import LONGEST_ANSWER, Caps, NoAnswer, post
+from tests.webhooks.test_addresses import spellings
+
+NOBODY = Allowed()
+QUICK = Caps(connect=0.5, read=0.4, total=1.0)
+
+
+def hello(connection: Any) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+def test_a_hook_to_loopback_is_refused_and_nothing_connects(listener: Any) -> None:
+    port, came = listener(hello)
+    for host in ["localhost", "[::1]", *spellings("127.0.0.1")]:
+        with pytest.raises(Blocked):
+            post(f"http://{host}:{port}/", b"{}", {}, NOBODY, QUICK)
+    assert came == []
+
+
+def test_the_canary_would_hear_it(listener: Any) -> None:
+    """Control: allowed by the operator, the same call connects."""
+    port, came = listener(hello)
+    assert post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed_of(f"127.0.0.1:{port}"), QUICK).status == 200
+    assert len(came) == 1
+
+
+@pytest.mark.parametrize("answers", [["127.0.0.1"], ["1.1.1.1", "127.0.0.1"], ["::ffff:127.0.0.1"], ["64:ff9b::7f00:1"], [], ["::1"]])  # fmt: skip
+def test_a_name_that_leads_inside_is_refused(answers: list[str], monkeypatch: Any) -> None:
+    connected: list[Any] = []
+    monkeypatch.setattr(
+        "httpcore2._backends.sync.socket.create_connection", lambda *args, **_more: connected.append(args)
+    )
+    with pytest.raises(Blocked):
+        post("http://hooks.example.com/", b"{}", {}, NOBODY, QUICK, lambda _host, _port: answers)
+    assert connected == []
+
+
+def test_a_name_that_is_rebound_is_asked_once_and_the_checked_address_is_used(monkeypatch: Any) -> None:
+    answers, connected = [["1.1.1.1"], ["127.0.0.1"], ["127.0.0.1"]], []
+
+    def _connect(address: Any, *_args: Any, **_more: Any) -> None:
+        connected.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("httpcore2._backends.sync.socket.create_connection", _connect)
+    with pytest.raises(NoAnswer, match="no connection"):
+        post("http://hooks.example.com/", b"{}", {}, NOBODY, QUICK, lambda _host, _port: answers.pop(0))
+    assert connected == [("1.1.1.1", 80)] and len(answers) == 2
+
+
+def test_the_name_stays_in_the_host_header_while_the_address_is_called(other: Any) -> None:
+    allowed = allowed_of(f"hooks.example.com:{other.port}")
+    answer = post(f"http://hooks.example.com:{other.port}/a?b=c", b'{"x": 1}', {"X-Own": "y"}, allowed, QUICK,
+                  lambda _host, _port: ["127.0.0.1"])  # fmt: skip
+    path, headers, body = other.got[0]
+    assert (answer.status, answer.body, path, body) == (200, b"ok", "/a?b=c", b'{"x": 1}')
+    assert headers["host"] == f"hooks.example.com:{other.port}" and headers["x-own"] == "y"
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(other: Any, listener: Any) -> None:
+    port, came = listener(hello)
+    other.answers = [(302, {"Location": f"http://127.0.0.1:{port}/"}, b"")]
+    assert post(other.url, b"{}", {}, other.allowed, QUICK).status == 302
+    assert came == []
+
+
+def test_proxies_of_the_environment_are_not_asked(other: Any, listener: Any, monkeypatch: Any) -> None:
+    port, came = listener(hello)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    assert post(other.url, b"{}", {}, other.allowed, QUICK).status == 200
+    assert came == []
+
+
+def test_a_long_answer_is_read_to_64_kb(other: Any) -> None:
+    other.answers = [(200, {}, b"x" * 3_000_000)]
+    assert len(post(other.url, b"{}", {}, other.allowed, Caps()).body) == LONGEST_ANSWER
+
+
+def drip(start: bytes) -> Any:
+    def _drip(connection: Any) -> None:
+        connection.recv(65536)
+        connection.sendall(start)
+        for _ in range(200):
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+    return _drip
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"]
+)
+def test_one_byte_at_a_time_ends_at_the_cap(listener: Any, start: bytes) -> None:
+    port, came = listener(drip(start))
+    began = time.monotonic()
+    with pytest.raises(NoAnswer, match="in time"):
+        post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed_of(f"127.0.0.1:{port}"), QUICK)
+    assert 0.8 < time.monotonic() - began < 2 and came
+
+
+def test_silence_ends_at_the_read_cap(listener: Any) -> None:
+    port, _came = listener(lambda _connection: time.sleep(3))
+    began = time.monotonic()
+    with pytest.raises(NoAnswer, match="in time"):
+        post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed_of(f"127.0.0.1:{port}"), QUICK)
+    assert time.monotonic() - began < 0.9
+
+
+def test_a_resolver_that_hangs_ends_at_the_connect_cap() -> None:
+    began = time.monotonic()
+    with pytest.raises(NoAnswer, match="in time"):
+        post("http://hooks.example.com/", b"{}", {}, NOBODY, QUICK, lambda _h, _p: time.sleep(2) or [])  # type: ignore[func-returns-value]
+    assert time.monotonic() - began < 0.9
+
+
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH\r\n", b"\x00" * 500, b"HTTP/1.1 999999 x\r\n\r\n"])
+def test_what_is_not_http_is_told_in_words(listener: Any, said: bytes) -> None:
+    port, _came = listener(lambda connection: (connection.recv(65536), connection.sendall(said)))
+    with pytest.raises(NoAnswer, match="could not be reached"):
+        post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed_of(f"127.0.0.1:{port}"), QUICK)
+
+
+def test_tls_asks_for_the_name_not_the_address(listener: Any) -> None:
+    hellos: list[bytes] = []
+    port, _came = listener(lambda connection: hellos.append(connection.recv(65536)))
+    allowed = allowed_of(f"hooks.example.com:{port}")
+    with pytest.raises(NoAnswer):
+        post(f"https://hooks.example.com:{port}/", b"{}", {}, allowed, QUICK, lambda _h, _p: ["127.0.0.1"])
+    assert b"hooks.example.com" in hellos[0]
+
+
+def test_the_back_end_is_asked_or_this_fails(monkeypatch: Any) -> None:
+    """Control: with httpx2's own back end the name itself would be connected to, unjudged."""
+    connected: list[Any] = []
+
+    def _connect(address: Any, *_args: Any, **_more: Any) -> None:
+        connected.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("httpcore2._backends.sync.socket.create_connection", _connect)
+    monkeypatch.setattr(client, "_transport", lambda _backend: httpx2.HTTPTransport(trust_env=False))
+    with pytest.raises(NoAnswer):
+        post("http://hooks.example.com/", b"{}", {}, NOBODY, QUICK, lambda _h, _p: ["127.0.0.1"])
+    assert connected == [("hooks.example.com", 80)]
