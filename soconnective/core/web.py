@@ -232,7 +232,8 @@ def _on_error(error: Exception) -> Any:
     ):
         code = 400
     if code >= 500:
-        log.error("request failed: %s %s", request.method, request.path, exc_info=error)
+        path = request.url_rule if access.at_a_door() else request.path  # a door's address is a secret
+        log.error("request failed: %s %s", request.method, path, exc_info=error)
         if request_config("PROPAGATE_EXCEPTIONS") is True and code == 500:
             raise error
     return Response(_page(code, *TITLES[code]), code, mimetype="text/html")

@@ -8,6 +8,7 @@ The back end is set on httpx2's pool, which its transport keeps in a private att
 
 from __future__ import annotations
 
+import logging
 import queue
 import socket
 import ssl
@@ -21,6 +22,9 @@ import httpcore2
 import httpx2
 
 from soconnective.webhooks.addresses import Allowed, Blocked, judge, target_of
+
+for _name in ("httpx2", "httpcore2"):  # they log whole addresses, and an address may be a secret
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 Resolve = Callable[[str, int], Sequence[str]]
 LONGEST_ANSWER = 64 * 1024
