@@ -57,7 +57,7 @@ class CallWebhookForm(Form):  # type: ignore[misc]
         "JSON",
         filters=[clean_text],
         validators=[Length(max=TEMPLATE_LENGTH)],
-        description='Merge fields stand inside texts, like {"title": "{{ deal.title }}"}.',
+        description='Merge fields stand inside texts, like {"rule": "{{ rule.name }}"}.',
         render_kw={"data-only-when": "content=own"},
     )
 

@@ -12,6 +12,7 @@ from soconnective.core.access import may
 from soconnective.core.db import db
 from soconnective.core.forms import RecordForm
 from soconnective.core.listing import Listing
+from soconnective.core.registry import registry
 from soconnective.core.secrets import has_secret
 from soconnective.core.web import external_url
 from soconnective.webhooks import hook_operations as operations
@@ -96,7 +97,10 @@ def call(call_id: int) -> Any:
     found = queries.get_call(call_id)
     hook = db.session.get_one(WebhookHook, found.hook_id)
     pretty = json.dumps(json.loads(found.payload), indent=2, ensure_ascii=False)
-    return render_template("webhooks/call.html", call=found, hook=hook, payload=pretty)
+    kind = registry.record_types.get("contact")
+    row = kind.get(found.contact_id) if kind and found.contact_id is not None else None
+    contact = (kind.title(row), kind.url(row.id)) if kind and row is not None else None
+    return render_template("webhooks/call.html", call=found, hook=hook, payload=pretty, contact=contact)
 
 
 def _page(hook: WebhookHook) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, session, url_for
@@ -125,6 +126,7 @@ def delivery(delivery_id: int) -> Any:
     return render_template(
         "webhooks/delivery.html",
         delivery=found,
+        body=json.dumps(json.loads(found.body), indent=2, ensure_ascii=False),
         endpoint=db.session.get_one(WebhookEndpoint, found.endpoint_id),
         job=_job(found),
         states=STATES,

@@ -109,22 +109,22 @@ def test_one_byte_at_a_time_ends_at_the_cap(listener: Any, start: bytes) -> None
     began = time.monotonic()
     with pytest.raises(NoAnswer, match="in time"):
         post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed_of(f"127.0.0.1:{port}"), QUICK)
-    assert 0.8 < time.monotonic() - began < 2 and came
+    assert 0.8 < time.monotonic() - began < 4 and came
 
 
 def test_silence_ends_at_the_read_cap(listener: Any) -> None:
-    port, _came = listener(lambda _connection: time.sleep(3))
+    port, _came = listener(lambda _connection: time.sleep(6))
     began = time.monotonic()
     with pytest.raises(NoAnswer, match="in time"):
         post(f"http://127.0.0.1:{port}/", b"{}", {}, allowed_of(f"127.0.0.1:{port}"), QUICK)
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 4
 
 
 def test_a_resolver_that_hangs_ends_at_the_connect_cap() -> None:
     began = time.monotonic()
     with pytest.raises(NoAnswer, match="in time"):
-        post("http://hooks.example.com/", b"{}", {}, NOBODY, QUICK, lambda _h, _p: time.sleep(2) or [])  # type: ignore[func-returns-value]
-    assert time.monotonic() - began < 0.9
+        post("http://hooks.example.com/", b"{}", {}, NOBODY, QUICK, lambda _h, _p: time.sleep(6) or [])  # type: ignore[func-returns-value]
+    assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH\r\n", b"\x00" * 500, b"HTTP/1.1 999999 x\r\n\r\n"])
