@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import Field
@@ -25,6 +26,7 @@ from soconnective.automation.trace import clean
 from soconnective.core.fields import IdField
 from soconnective.core.forms import clean_text
 from soconnective.webhooks import queries
+from soconnective.webhooks.mapping import is_too_deep
 from soconnective.webhooks.operations import deliver
 
 TEMPLATE_LENGTH = 20_000
@@ -132,16 +134,27 @@ def _told(context: RunContext, key: str) -> dict[str, Any]:
 def _parsed(template: str) -> Any:
     """The template as JSON; raises `ActionFailed` in words."""
     try:
-        return json.loads(template, parse_constant=_refuse_constant)
+        parsed = json.loads(template, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ActionFailed("The JSON is nested too deeply.") from None
     except ValueError as error:
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise ActionFailed(f"This is not JSON{where}. Merge fields stand inside quotes.") from None
+    if is_too_deep(parsed):
+        raise ActionFailed("The JSON is nested too deeply.")
+    return parsed
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    """A number that JSON can hold again: 1e400 would become one that it cannot."""
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _filled(value: Any, fields: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -157,12 +170,9 @@ def _problems(template: str | None, record_type: str | None) -> list[str]:
     if not template:
         return ["Write the JSON that is sent."]
     try:
-        parsed = _parsed(template)
-        texts = list(_texts(parsed))
+        texts = list(_texts(_parsed(template)))
     except ActionFailed as failed:
         return [str(failed)]
-    except RecursionError:
-        return ["The JSON is nested too deeply."]
     return list(dict.fromkeys(problem for text in texts for problem in merge.problems(text, record_type)))
 
 

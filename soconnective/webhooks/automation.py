@@ -52,16 +52,12 @@ class WebhookReceived(Trigger):
         wanted = self.settings.hook_id
         if wanted is None:
             return Verdict(True)
+        if event.snapshot.get("hook_id") == wanted:
+            came = str(event.snapshot.get("title"))
+            return Verdict(True, (Check("hook_id", "Webhook", came, came, True),))
         hook = queries.hook(wanted)
-        said = hook.name if hook else "a webhook that is gone"
-        check = Check(
-            "hook_id",
-            "Webhook",
-            said,
-            str(event.snapshot.get("title")),
-            event.snapshot.get("hook_id") == wanted,
-        )
-        return Verdict(check.passed, (check,))
+        said = f"“{hook.name}”" if hook else "one that is gone"
+        return Verdict(False, (Check("hook_id", "Webhook", said, f"“{event.snapshot.get('title')}”", False),))
 
     def describe(self) -> str:
         if self.settings.hook_id is None:

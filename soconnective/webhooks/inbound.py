@@ -25,7 +25,7 @@ from soconnective.core.secrets import SecretLost, open_secret
 from soconnective.core.tenancy import current_tenant_id, enter_tenant
 from soconnective.webhooks.causes import HEADER, cause_of
 from soconnective.webhooks.hook_operations import digest_of, receive
-from soconnective.webhooks.mapping import as_text, at_path
+from soconnective.webhooks.mapping import DEEPEST, as_text, at_path, is_too_deep
 from soconnective.webhooks.models import WebhookHook
 from soconnective.webhooks.signatures import BadSignature, require_signature
 
@@ -111,6 +111,8 @@ def _payload(body: bytes) -> Any:
         payload = json.loads(body.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise _Refuse(400, "The body is not JSON.") from None
+    if is_too_deep(payload):
+        raise _Refuse(400, f"The JSON is nested more than {DEEPEST} deep.")
     if not isinstance(payload, dict | list):
         raise _Refuse(400, "The JSON must be an object or a list.")
     return payload

@@ -12,6 +12,7 @@ from soconnective.core.errors import Refused
 
 MOST = 20
 LONGEST_VALUE = 2000
+DEEPEST = 50
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 # What the record itself says, and what rules take for links: another program must not be able to fill it.
 TAKEN = {"id", "title", "external_id", "received_at", "contact", "owner", "rule", "actor"}
@@ -60,6 +61,19 @@ def at_path(value: Any, path: str) -> Any:
         else:
             return None
     return value
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether lists and objects stand more than `DEEPEST` inside each other: what reads them must not run out of stack."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for one in level
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def as_text(value: Any) -> str | None:

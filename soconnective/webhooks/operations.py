@@ -76,6 +76,7 @@ def deliver(
     """Write a message and the job that sends it, both in this transaction. `body(id)` is the message with its id."""
     job = enqueue(
         KIND,
+        {"about": f"{event_name} to {endpoint.name}"},
         about=(event.record_type, event.record_id) if event else None,
         event_id=event.id if event else None,
     )

@@ -52,7 +52,7 @@ class DeliverWebhook(OutsideJob):
     pause = 20.0
 
     def describe(self, payload: Mapping[str, object]) -> str:
-        return ""
+        return str(payload.get("about", ""))
 
     def prepare(self, job: Job) -> Message:
         delivery = delivery_of(job)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from soconnective.webhooks import client
 from soconnective.webhooks.addresses import Allowed, Blocked, allowed_of
@@ -18,7 +24,9 @@ QUICK = Caps(connect=0.5, read=0.4, total=1.0)
 
 
 def hello(connection: Any) -> None:
-    connection.recv(65536)
+    heard = b""
+    while not heard.endswith(b"{}") and (part := connection.recv(65536)):
+        heard += part
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
@@ -141,6 +149,60 @@ def test_tls_asks_for_the_name_not_the_address(listener: Any) -> None:
     with pytest.raises(NoAnswer):
         post(f"https://hooks.example.com:{port}/", b"{}", {}, allowed, QUICK, lambda _h, _p: ["127.0.0.1"])
     assert b"hooks.example.com" in hellos[0]
+
+
+def certificate(folder: Path, name: str) -> ssl.SSLContext:
+    """A server's side of TLS with a certificate for `name` that nobody but `folder`/ca.pem vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(who).issuer_name(who).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (folder / "ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.parametrize(
+    ("name", "is_trusted", "is_called"),
+    [
+        ("hooks.example.com", True, True),
+        ("hooks.example.com", False, False),
+        ("other.example.com", True, False),
+    ],
+)
+def test_tls_checks_who_answers(
+    listener: Any, tmp_path: Path, monkeypatch: Any, name: str, is_trusted: bool, is_called: bool
+) -> None:
+    context = certificate(tmp_path, name)
+
+    def _serve(connection: Any) -> None:
+        with context.wrap_socket(connection, server_side=True) as safe:
+            heard = b""
+            while not heard.endswith(b"{}"):
+                heard += safe.recv(65536)
+            safe.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    if is_trusted:
+        trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        monkeypatch.setattr(client.httpx2, "create_ssl_context", lambda **_more: trusting)
+    port, _came = listener(_serve)
+    url, allowed = f"https://hooks.example.com:{port}/", allowed_of(f"hooks.example.com:{port}")
+    if is_called:
+        assert post(url, b"{}", {}, allowed, Caps(), lambda _h, _p: ["127.0.0.1"]).status == 200
+    else:
+        with pytest.raises(NoAnswer, match="could not be reached"):
+            post(url, b"{}", {}, allowed, Caps(), lambda _h, _p: ["127.0.0.1"])
 
 
 def test_the_back_end_is_asked_or_this_fails(monkeypatch: Any) -> None:

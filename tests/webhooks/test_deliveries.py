@@ -122,7 +122,7 @@ def test_own_json_is_filled_text_by_text(app: Flask, inside: Any, other: Other, 
     [
         (None, "Write the JSON"), ("", "Write the JSON"), ("{{ deal.title }}", "not JSON"), ('{"a": {{ deal.title }}}', "not JSON"), ("{", "not JSON"),
         ('{"a": NaN}', "not JSON"), ('{"a": "{{ deal.nothing }}"}', "no field “deal.nothing”"), ('["{% for x in y %}{% endfor %}"]', "“for” is not available"),
-        ('{"{{ deal.title }}": 1}', "not in names"), ("[" * 10_000 + "]" * 10_000, "nested too deeply"), ('{"a": "{{ contact.name }}"}', "no field"),
+        ('{"{{ deal.title }}": 1}', "not in names"), ("[" * 10_000 + "]" * 10_000, "nested too deeply"), ("[" * 51 + "]" * 51, "nested too deeply"), ('{"a": 1e400}', "not JSON"), ('{"a": "{{ contact.name }}"}', "no field"),
     ],
 )  # fmt: skip
 def test_json_that_cannot_be_sent_is_refused_when_saved(
