@@ -28,6 +28,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         settings,
         tasks,
         timeline,
+        webhooks,
     )
     from soconnective import config as configuration
     from soconnective.core import db, formats, once, row_security, secrets, web
@@ -45,6 +46,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         jobs,
         automation,
         accounts,
+        webhooks,
         contacts,
         deals,
         tasks,

@@ -12,6 +12,7 @@
 | SOCONNECTIVE_INSTANCE | instance/ in the checkout | the folder of the embedded database and the secret key |
 | SOCONNECTIVE_KEEP_SUCCEEDED_DAYS, _NOT_MATCHED_DAYS, _FAILED_DAYS, _SKIPPED_DAYS | 90, 14, 365, 90 | how long runs of each outcome are kept by `soconnective prune` |
 | SOCONNECTIVE_RULE_DEPTH, _RULE_RUNS, _RULE_ACTIONS, _RULE_SECONDS | 8, 200, 500, 2 | the bounds of one chain of rules |
+| SOCONNECTIVE_WEBHOOK_ALLOW | (none) | inside addresses that webhooks may call: host:port or networks, by commas |
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     SOCONNECTIVE_RULE_RUNS: int = Field(200, ge=1, le=100_000)
     SOCONNECTIVE_RULE_ACTIONS: int = Field(500, ge=1, le=100_000)
     SOCONNECTIVE_RULE_SECONDS: float = Field(2.0, gt=0, le=300)
+    SOCONNECTIVE_WEBHOOK_ALLOW: str = ""
 
 
 def instance_path() -> str:

@@ -20,11 +20,13 @@ from soconnective.events import EventRow
 from soconnective.jobs import enqueue
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
+from soconnective.webhooks.hook_operations import create_hook, receive
+from soconnective.webhooks.operations import create_endpoint, deliver
 from tests.factories.records import make_contact, make_deal, make_rule, move
 
 LIBRARY = {"security", "static"}
 OPEN = {"dashboard.root", "dashboard.healthz", "dashboard.readyz", "accounts.setup", "accounts.accept_invitation",
-        "accounts.switch_workspace"}  # fmt: skip
+        "accounts.switch_workspace", "hooks.call"}  # fmt: skip
 
 
 def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
@@ -46,9 +48,16 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             note = write_note(f"{canary} note", deal_id=deal.id)
             job = enqueue("prune_jobs", {"about": canary}, key=f"{canary} job", about=("deal", deal.id))
             job.state, job.error = "dead", f"{canary} failed"
+            endpoint = create_endpoint(f"{canary} endpoint", f"https://{canary.lower()}.example/hook")
+            delivery = deliver(endpoint, "ping", lambda _id: {"about": canary})
+            hook, _token = create_hook(f"{canary} hook", mapping="email = email")
+            db.session.flush()
+            call = receive(hook, {"email": canary}, f'{{"email": "{canary}"}}', canary, None)
+            assert call is not None
         ids = {
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
             "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "job_id": job.id, "record_id": deal.id,
+            "endpoint_id": endpoint.id, "delivery_id": delivery.id, "hook_id": hook.id, "call_id": call.id,
             "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
             "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
         }  # fmt: skip

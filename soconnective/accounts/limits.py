@@ -106,6 +106,11 @@ def may_try(account: str, network: str) -> bool:
     return all(_limiter.hit(item, *keys) for item, keys in limits)
 
 
+def count(item: RateLimitItem, *keys: str) -> bool:
+    """Count one of what `keys` name; False when `item` allows no more of it."""
+    return bool(_limiter.hit(item, *keys))
+
+
 def forget_tries(account: str, network: str) -> None:
     """The right password was given: this account's tries from this network count no more, and it is known there."""
     name = _name(account)

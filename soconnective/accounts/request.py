@@ -24,7 +24,7 @@ def init_app(app: Flask) -> None:
 
 
 def _load() -> Any:
-    if request.endpoint in _OPEN or (request.endpoint or "").startswith("static"):
+    if request.endpoint in _OPEN or (request.endpoint or "").startswith("static") or access.at_a_door():
         return None
     if not current_user.is_authenticated:
         if not queries.has_users():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -36,9 +35,11 @@ ACTOR_KINDS = (
 ACTOR = Field("actor_kind", "done by", "choice", None, choices=lambda: ACTOR_KINDS)
 
 
-@lru_cache(maxsize=64)
 def event_fields(record_type: str | None) -> Mapping[str, Field]:
-    """What an event about `record_type` can be asked: the record's fields, and who did it."""
+    """What an event about `record_type` can be asked: the record's fields, and who did it.
+
+    Never cached: some fields differ by workspace.
+    """
     return {**fields_of(record_type), ACTOR.name: ACTOR} if record_type else {}
 
 
@@ -78,8 +79,9 @@ class Conditions:
         """Why it cannot work any more: unreadable, or asking for a field that is gone."""
         if self.message:
             return self.message
+        fields = self.fields if self.tree.items else {}
         for _path, test in each_test(self.tree):
-            if test.field not in self.fields:
+            if test.field not in fields:
                 return f"A condition asks for “{test.field}”, which does not exist any more"
         return None
 

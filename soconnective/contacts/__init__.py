@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask, url_for
 from sqlalchemy import func, select
 
-from soconnective.contacts import automation, company_views, conditions, events, views
+from soconnective.contacts import actions, automation, company_views, conditions, events, views
 from soconnective.contacts.models import Company, Contact
 from soconnective.core.db import db
 from soconnective.core.registry import (
@@ -27,7 +27,7 @@ from soconnective.core.registry import (
 )
 from soconnective.core.search import among, matching
 
-__all__ = ["automation", "conditions", "events", "init_app"]
+__all__ = ["actions", "automation", "conditions", "events", "init_app"]
 
 
 def init_app(app: Flask) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import abort, current_app, g
+from flask import abort, current_app, g, request
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -31,6 +31,7 @@ PERMISSIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "automations.edit": (("owner", "admin"), "Create, change, switch and delete rules"),
     "pipelines.edit": (("owner", "admin"), "Edit pipelines and stages"),
     "members.manage": (("owner", "admin"), "Invite, disable and remove members; change roles below owner"),
+    "webhooks.edit": (("owner", "admin"), "Set up where webhooks go to and come from"),
     "workspace.edit": (("owner", "admin"), "Change the workspace's name, currency and time zone"),
     "workspace.own": (("owner",), "Appoint owners, remove the demo data"),
     "account.own": (
@@ -109,3 +110,14 @@ def public(view: View) -> View:
     """A view that anybody may call, said on purpose."""
     view.permission = None  # type: ignore[attr-defined]
     return view
+
+
+def door(view: View) -> View:
+    """A view that other programs call: JSON, no session and no CSRF token. What it takes must prove itself."""
+    view.is_door = True  # type: ignore[attr-defined]
+    return public(view)
+
+
+def at_a_door() -> bool:
+    """Whether the current request is for such a view."""
+    return bool(getattr(current_app.view_functions.get(request.endpoint or ""), "is_door", False))

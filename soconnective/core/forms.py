@@ -185,7 +185,7 @@ class RecordForm(FlaskForm):  # type: ignore[misc]
         database.db.session.refresh(record)
         theirs = type(self)(formdata=None, obj=record, **self._made_with)
         for field in self:
-            if field.name in ("csrf_token", "version", "workspace"):
+            if field.name in ("csrf_token", "version", "workspace") or isinstance(field, PasswordField):
                 continue
             other = theirs._fields.get(field.name)
             if other is not None and _shown(field) != _shown(other):

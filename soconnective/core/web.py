@@ -118,17 +118,21 @@ def _begin() -> None:
         and request.endpoint not in ("core.healthz", "core.readyz")
     ):
         abort(400)
-    if request.is_json:  # pages are posted as forms; the API, once there is one, has its own door
+    if request.is_json and not access.at_a_door():  # pages are posted as forms
         abort(415)
     if any("\x00" in part for part in (request.path, *request.args.keys(), *request.args.values())):
         abort(400)
-    if request.method not in SAFE and current_app.config.get("WTF_CSRF_ENABLED", True):
+    if (
+        request.method not in SAFE
+        and current_app.config.get("WTF_CSRF_ENABLED", True)
+        and not access.at_a_door()
+    ):
         csrf.protect()
 
 
 def _only_reads() -> bool:
     """Safe methods, sign-in, and the buttons that only draw a form again (`op`) need no write lock."""
-    if request.method in SAFE or request.endpoint in _READ_FIRST:
+    if request.method in SAFE or request.endpoint in _READ_FIRST or access.at_a_door():
         return True
     return request.form.get("op", "save") not in ("", "save")
 
@@ -228,7 +232,8 @@ def _on_error(error: Exception) -> Any:
     ):
         code = 400
     if code >= 500:
-        log.error("request failed: %s %s", request.method, request.path, exc_info=error)
+        path = request.url_rule if access.at_a_door() else request.path  # a door's address is a secret
+        log.error("request failed: %s %s", request.method, path, exc_info=error)
         if request_config("PROPAGATE_EXCEPTIONS") is True and code == 500:
             raise error
     return Response(_page(code, *TITLES[code]), code, mimetype="text/html")

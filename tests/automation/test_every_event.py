@@ -32,6 +32,7 @@ from soconnective.events import event_types
 from soconnective.tasks.operations import complete_task, create_task, delete_task, reopen_task, update_task
 from soconnective.timeline.models import Note
 from soconnective.timeline.operations import delete_note, update_note, write_note
+from soconnective.webhooks.hook_operations import create_hook, receive
 from tests.factories.records import make_company, make_contact, make_deal, make_rule, move
 
 
@@ -93,6 +94,10 @@ CASES: dict[str, tuple[Any, Any]] = {
     "appointment.deleted": (_appointment, lambda _i, it: delete_appointment(it)),
     "note.logged": (_nothing, lambda i, _r: _note(i)),
     "note.updated": (_note, lambda _i, note: update_note(note, "Seen again")),
+    "webhook.received": (
+        lambda _i: create_hook("Form", mapping="email = email")[0],
+        lambda _i, hook: receive(hook, {"email": "a@x.example"}, "{}", "1", None),
+    ),
     "note.deleted": (_note, lambda _i, note: delete_note(note)),
 }
 

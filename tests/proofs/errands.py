@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 from typing import Any
 
 from soconnective.contacts.operations import create_company
 from soconnective.jobs import Again, JobKind, OutsideJob
 from soconnective.jobs.models import Job
+from soconnective.webhooks.sending import DeliverWebhook
 
 
 class InsideErrand(JobKind):
@@ -57,3 +59,10 @@ class CarelessErrand(InsideErrand):
         found = super().run(job)
         db.session.commit()
         return found
+
+
+class CarelessDelivery(DeliverWebhook):
+    """Planted: each attempt has an id of its own, so that the other side cannot tell a second one."""
+
+    def send(self, prepared: Any, key: str) -> Any:
+        return super().send(prepared, f"{key}-{secrets.token_hex(4)}")

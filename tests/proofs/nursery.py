@@ -47,6 +47,7 @@ def _work(birth: Birth) -> None:
     for errand in (
         errands.CarelessErrand if birth.is_broken else errands.InsideErrand,
         errands.OutsideErrand,
+        *([errands.CarelessDelivery] if birth.is_broken else []),
     ):
         register_job(errand)
     if birth.is_broken:

@@ -23,7 +23,7 @@ from tests.factories.records import make_rule
 from tests.proofs.nursery import Birth, Nursery
 from tests.proofs.test_jobs_crash import Office, killed_at
 
-NAME = "6d Crash of waiting runs"
+NAME = "6f Crash of waiting runs"
 STEPS = [
     ("log_note", {"body": "before {{ deal.title }}"}),
     ("wait", {"mode": "time", "amount": 1, "unit": "minutes"}),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 
 from soconnective.core.registry import people, registry
+from soconnective.core.tenancy import has_tenant
 
 Kind = Literal["text", "number", "date", "moment", "choice", "person", "record"]
 LONGEST = 200
@@ -119,12 +120,21 @@ def through(own: Any, target: Any, value: Any) -> Any:
 
 
 _fields: dict[str, dict[str, Field]] = {}
+_more: dict[str, Callable[[], Sequence[Field]]] = {}
 
 
 def register_fields(record_type: str, *found: Field) -> None:
     _fields[record_type] = {field.name: field for field in found}
 
 
+def register_more_fields(record_type: str, load: Callable[[], Sequence[Field]]) -> None:
+    """Fields that differ by workspace: `load()` reads those of the current one."""
+    _more[record_type] = load
+
+
 def fields_of(record_type: str | None) -> dict[str, Field]:
     """The fields of a record type by name, in the order of registration."""
-    return _fields.get(record_type or "", {})
+    fields = _fields.get(record_type or "", {})
+    if record_type in _more and has_tenant():
+        return {**fields, **{field.name: field for field in _more[record_type]()}}
+    return fields

@@ -1,0 +1,46 @@
+"""Calls and deliveries are kept for a while, so that people can see what came and went, and then deleted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from soconnective.core import clock
+from soconnective.core.db import db
+from soconnective.jobs import Again, Job, JobKind, Tick, register_job, register_tick
+from soconnective.jobs.upkeep import enqueue_everywhere
+from soconnective.webhooks.models import WebhookCall, WebhookDelivery
+
+KEPT = timedelta(days=90)
+SLICE = 500
+
+
+@register_job
+class PruneWebhooks(JobKind):
+    """Deletes a workspace's old calls and deliveries, a slice at a time."""
+
+    kind, label = "prune_webhooks", "Forget old webhooks"
+
+    def run(self, job: Job) -> Again | None:
+        before = clock.now() - KEPT
+        statements = (
+            select(WebhookCall).where(WebhookCall.received_at < before),
+            select(WebhookDelivery).where(
+                WebhookDelivery.created_at < before, WebhookDelivery.state != "waiting"
+            ),
+        )
+        is_full = False
+        for statement in statements:
+            rows = list(db.session.scalars(statement.limit(SLICE)))
+            for row in rows:
+                db.session.delete(row)
+            is_full = is_full or len(rows) == SLICE
+        return Again(job.payload) if is_full else None
+
+
+def _prune(now: datetime) -> None:
+    enqueue_everywhere(PruneWebhooks.kind, f"{PruneWebhooks.kind}-{now:%Y-%m-%d}")
+
+
+register_tick(Tick("prune_webhooks", timedelta(hours=6), _prune))
