@@ -49,8 +49,12 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             note = write_note(f"{canary} note", deal_id=deal.id)
             save_account(None, host="smtp.x.example", port=587, security="starttls", username=canary,
                          from_address=f"crm@{canary.lower()}.example", from_name=canary, password=None)  # fmt: skip
-            template = create_template(name=f"{canary} hello", record_type="deal", subject=canary, body=canary)
-            mail = enqueue_mail("ana@x.example", f"{canary} mail", canary, to_name=canary, about=("deal", deal.id))
+            template = create_template(
+                name=f"{canary} hello", record_type="deal", subject=canary, body=canary
+            )
+            mail = enqueue_mail(
+                "ana@x.example", f"{canary} mail", canary, to_name=canary, about=("deal", deal.id)
+            )
             job = enqueue("prune_jobs", {"about": canary}, key=f"{canary} job", about=("deal", deal.id))
             job.state, job.error = "dead", f"{canary} failed"
         ids = {

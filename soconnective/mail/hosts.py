@@ -36,7 +36,8 @@ Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 def clean_host(value: str) -> str:
     """A host name or IP address in its plain form; raises `Refused` for the field."""
     text = value.strip().rstrip(".").casefold()
-    if (found := _ip(text.strip("[]"))) is not None:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if (found := _ip(bare)) is not None:
         return str(found)
     try:
         name = text.encode("idna").decode()

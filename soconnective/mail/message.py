@@ -19,10 +19,10 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 SUBJECT_LENGTH = 300
-NAME_LENGTH = 120
+NAME_LENGTH = 64  # fits on one line: when `email` folds a quoted name it loses the quotes
 LOOP_HEADER = "X-SoConnective-Cause"
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp", "Co", "Cn"}
-_NOT_IN_NAMES = re.compile(r'[<>"@,;:\\\[\]()]')
+_NOT_IN_NAMES = re.compile(r'[<>"@,;:\\\[\]()=?]')
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, ClassVar
 
 from soconnective.core.errors import Refused
 from soconnective.jobs import GiveUp, RetryLater
@@ -39,9 +39,7 @@ class Server:
 class _To(smtplib.SMTP):
     """Connects to the address that was vetted; the certificate is still asked for the server's name."""
 
-    def __init__(self, address: str, **options: Any) -> None:
-        self.address = address
-        super().__init__(**options)
+    address: ClassVar[str]
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         return socket.create_connection((self.address, port), timeout)
@@ -109,9 +107,9 @@ def _deliver(server: Server, address: str, message: EmailMessage, from_address: 
         "host": server.host, "port": server.port, "timeout": SECONDS, "local_hostname": server.hello
     }  # fmt: skip
     if server.security == "tls":
-        client: smtplib.SMTP = _ToTls(address, context=tls, **options)
+        client: smtplib.SMTP = type("_There", (_ToTls,), {"address": address})(context=tls, **options)
     else:
-        client = _To(address, **options)
+        client = type("_There", (_To,), {"address": address})(**options)
     try:
         if server.security == "starttls":
             client.starttls(context=tls)

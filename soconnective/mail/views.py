@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import select
 
-from soconnective.automation.merge import MergeError, merge_fields
+from soconnective.automation.merge import MergeError, merge_fields, problems
 from soconnective.core.access import may
 from soconnective.core.db import db
 from soconnective.core.forms import RecordForm
@@ -115,22 +115,27 @@ def _is_preview() -> bool:
 
 def _template_page(form: TemplateForm, template: Any) -> Any:
     """The form, and what comes out with the newest record; *Preview* shows what is typed and saves nothing."""
-    is_asked = _is_preview()
-    shown = problem = None
-    if is_asked and not form.validate():
+    shown, is_asked = None, _is_preview()
+    if is_asked and not (form.validate() and _reads_well(form)):
         form.status = 422
-    elif is_asked or template is not None:
+    elif is_asked or (template is not None and form.status == 200):
         try:
             shown = templates.preview(form.record_type.data, form.subject.data or "", form.body.data or "")
-        except (MergeError, KeyError) as error:
-            problem = str(error) if isinstance(error, MergeError) else None
+        except (MergeError, KeyError) as error:  # of before a field, or a kind of record, went
+            form.form_problem = str(error)
     page = render_template(
         "mail/template.html",
         form=form,
         template=template,
         shown=shown,
         paragraphs=paragraphs_of(shown.text) if shown else [],
-        problem=problem,
         fields=merge_fields(form.record_type.data),
     )
     return page, form.status
+
+
+def _reads_well(form: TemplateForm) -> bool:
+    """Whether the merge fields exist; what is wrong goes beside its field."""
+    for field in (form.subject, form.body):
+        field.errors = [*field.errors, *problems(field.data or "", form.record_type.data)]
+    return not (form.subject.errors or form.body.errors)

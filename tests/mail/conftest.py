@@ -69,7 +69,6 @@ class Post:
             hostname="loopback",
             tls_context=self.tls,
             authenticator=self.login if self.wants_login else None,
-            auth_required=self.wants_login,
             auth_require_tls=False,
         )
 
@@ -93,6 +92,7 @@ class Running:
             for task in rest:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
+            await asyncio.sleep(0.02)  # what was cut off closes its socket
 
         asyncio.run_coroutine_threadsafe(_end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -155,5 +155,3 @@ def mails() -> list[MailMessage]:
 
 def job_of(mail: MailMessage) -> Job:
     return db.session.scalars(select(Job).where(Job.key == mail.key)).one()
-
-
