@@ -18,7 +18,6 @@ from sqlalchemy import select
 
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
-
 from soconnective.jobs import Job, Worker
 from soconnective.mail.account import save_account
 from soconnective.mail.models import MailAccount, MailMessage
@@ -46,13 +45,15 @@ class Post:
     wants_login: bool = False
     tls: Any = None
 
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+    async def handle_RCPT(  # noqa: N802  aiosmtpd calls it so
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
         if self.answers:
             return self.answers.pop(0)
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         message = message_from_bytes(envelope.content, policy=POLICY)
         assert isinstance(message, EmailMessage)
         self.letters.append(Letter(envelope.mail_from, envelope.rcpt_tos, message))
@@ -76,10 +77,12 @@ class Post:
 class Running:
     """A `Post` that listens on a loopback port in a thread of its own."""
 
-    def __init__(self, post: Post, port: int = 0) -> None:
+    def __init__(self, post: Post, port: int = 0, ssl_context: Any = None) -> None:
         self.post = post
         self.loop = asyncio.new_event_loop()
-        self.server = self.loop.run_until_complete(self.loop.create_server(post.protocol, "127.0.0.1", port))
+        self.server = self.loop.run_until_complete(
+            self.loop.create_server(post.protocol, "127.0.0.1", port, ssl=ssl_context)
+        )
         post.port = self.server.sockets[0].getsockname()[1]
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()

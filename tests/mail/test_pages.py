@@ -160,7 +160,9 @@ def test_mails_are_listed_with_their_state_and_on_the_records(
     make_account(post.port)
     contact = make_contact("Ana", "Ruiz", "ana@x.example")
     deal = make_deal(there.stages["Lead"], contact_ids=[contact.id])
-    for url in (f"/dashboard/contacts/{contact.id}", f"/dashboard/deals/{deal.id}"):
+    pages = (f"/dashboard/contacts/{contact.id}", f"/dashboard/deals/{deal.id}")
+    db.session.rollback()
+    for url in pages:
         assert 'id="mails"' not in owner.get(url).text
     with write_transaction():
         enqueue_mail(
@@ -169,7 +171,7 @@ def test_mails_are_listed_with_their_state_and_on_the_records(
         for _ in range(5):
             enqueue_mail("ana@x.example", "More", "Text")
     work(worker, there)
-    for url in (f"/dashboard/contacts/{contact.id}", f"/dashboard/deals/{deal.id}"):
+    for url in pages:
         page = owner.get(url).text
         assert 'id="mails"' in page and "Offer &lt;b&gt;" in page and "More" not in page
     listed = owner.get("/dashboard/mail").text
