@@ -11,7 +11,7 @@ from __future__ import annotations
 from flask import Flask, url_for
 
 from soconnective.core.registry import RecordType, SettingsSection, registry
-from soconnective.jobs import register_job
+from soconnective.jobs import register_job, register_tick
 from soconnective.mail import message_views, views
 from soconnective.mail.channels import Addressee, Channel, Recipient, register_addressee
 from soconnective.mail.email import Email
@@ -20,6 +20,7 @@ from soconnective.mail.models import MailMessage
 from soconnective.mail.outbox import enqueue_mail
 from soconnective.mail.send import SendMail
 from soconnective.mail.send_message import SendMessage, offer
+from soconnective.mail.upkeep import PRUNE_TICK, PruneMail
 
 __all__ = [
     "Addressee",
@@ -41,6 +42,8 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
     app.register_blueprint(message_views.bp)
     register_job(SendMail)
+    register_job(PruneMail)
+    register_tick(PRUNE_TICK)
     registry.add(
         RecordType(
             "mail",
