@@ -11,6 +11,8 @@
 | SOCONNECTIVE_TRUSTED_PROXIES | 0 | how many reverse proxies stand in front and set X-Forwarded-For, -Proto and -Host |
 | SOCONNECTIVE_INSTANCE | instance/ in the checkout | the folder of the embedded database and the secret key |
 | SOCONNECTIVE_KEEP_SUCCEEDED_DAYS, _NOT_MATCHED_DAYS, _FAILED_DAYS, _SKIPPED_DAYS | 90, 14, 365, 90 | how long runs of each outcome are kept by `soconnective prune` |
+| SOCONNECTIVE_MAIL_INSIDE | 0 | 1: mail accounts may name servers of this machine, of the local network, and any port |
+| SOCONNECTIVE_MAIL_PER_ADDRESS, _MAIL_PER_ADDRESS_DAY | 5, 20 | automatic mails to one address in 2 hours, and in 24 hours, at most |
 | SOCONNECTIVE_RULE_DEPTH, _RULE_RUNS, _RULE_ACTIONS, _RULE_SECONDS | 8, 200, 500, 2 | the bounds of one chain of rules |
 | SOCONNECTIVE_WEBHOOK_ALLOW | (none) | inside addresses that webhooks may call: host:port or networks, by commas |
 """
@@ -51,6 +53,9 @@ class Settings(BaseModel):
     SOCONNECTIVE_KEEP_NOT_MATCHED_DAYS: int = Field(14, ge=1, le=36500)
     SOCONNECTIVE_KEEP_FAILED_DAYS: int = Field(365, ge=1, le=36500)
     SOCONNECTIVE_KEEP_SKIPPED_DAYS: int = Field(90, ge=1, le=36500)
+    SOCONNECTIVE_MAIL_INSIDE: bool = False
+    SOCONNECTIVE_MAIL_PER_ADDRESS: int = Field(5, ge=1, le=1000)
+    SOCONNECTIVE_MAIL_PER_ADDRESS_DAY: int = Field(20, ge=1, le=10_000)
     SOCONNECTIVE_RULE_DEPTH: int = Field(8, ge=1, le=64)
     SOCONNECTIVE_RULE_RUNS: int = Field(200, ge=1, le=100_000)
     SOCONNECTIVE_RULE_ACTIONS: int = Field(500, ge=1, le=100_000)

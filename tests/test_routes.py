@@ -18,6 +18,9 @@ from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.events import EventRow
 from soconnective.jobs import enqueue
+from soconnective.mail import enqueue_mail
+from soconnective.mail.account import save_account
+from soconnective.mail.templates import create_template
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from soconnective.webhooks.hook_operations import create_hook, receive
@@ -46,6 +49,14 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             task = create_task(f"{canary} task", deal_id=deal.id)
             appointment = schedule_appointment(f"{canary} call", clock.now(), clock.now().replace(year=2199))
             note = write_note(f"{canary} note", deal_id=deal.id)
+            save_account(None, host="smtp.x.example", port=587, security="starttls", username=canary,
+                         from_address=f"crm@{canary.lower()}.example", from_name=canary, password=None)  # fmt: skip
+            template = create_template(
+                name=f"{canary} hello", record_type="deal", subject=canary, body=canary
+            )
+            mail = enqueue_mail(
+                "ana@x.example", f"{canary} mail", canary, to_name=canary, about=("deal", deal.id)
+            )
             job = enqueue("prune_jobs", {"about": canary}, key=f"{canary} job", about=("deal", deal.id))
             job.state, job.error = "dead", f"{canary} failed"
             endpoint = create_endpoint(f"{canary} endpoint", f"https://{canary.lower()}.example/hook")
@@ -58,6 +69,7 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
             "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "job_id": job.id, "record_id": deal.id,
             "endpoint_id": endpoint.id, "delivery_id": delivery.id, "hook_id": hook.id, "call_id": call.id,
+            "template_id": template.id, "message_id": mail.id,
             "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
             "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
         }  # fmt: skip

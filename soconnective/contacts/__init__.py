@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask, url_for
 from sqlalchemy import func, select
 
-from soconnective.contacts import actions, automation, company_views, conditions, events, views
+from soconnective.contacts import actions, automation, company_views, conditions, events, mail, views
 from soconnective.contacts.models import Company, Contact
 from soconnective.core.db import db
 from soconnective.core.registry import (
@@ -26,8 +26,9 @@ from soconnective.core.registry import (
     registry,
 )
 from soconnective.core.search import among, matching
+from soconnective.mail import mail_panel
 
-__all__ = ["actions", "automation", "conditions", "events", "init_app"]
+__all__ = ["actions", "automation", "conditions", "events", "init_app", "mail"]
 
 
 def init_app(app: Flask) -> None:
@@ -68,6 +69,7 @@ def init_app(app: Flask) -> None:
         NavItem("companies", "Companies", "companies.index", "building", 20),
         NewItem("contact", "Contact", "contacts.new", "user-plus", 10, _for_company),
         NewItem("company", "Company", "companies.new", "building", 20, lambda _type, _id: None),
+        mail_panel("contact"),
         Panel("contacts", "company", 10, "contacts/_panel.html", _people_of),
         Dependant(
             "contacts", "company", "contacts", "kept, without the company", _count_people, _release_people

@@ -40,6 +40,7 @@ from soconnective.deals import (
 )
 from soconnective.deals.models import Deal, DealContact
 from soconnective.deals.pipeline_operations import create_pipeline
+from soconnective.mail import mail_panel
 
 __all__ = ["actions", "automation", "conditions", "events", "init_app", "stage_sync"]
 
@@ -85,6 +86,7 @@ def init_app(app: Flask) -> None:
             "pipelines.edit",
             "Stages, their order, and which one means won.",
         ),
+        mail_panel("deal"),
         Panel("deals", "contact", 20, "deals/_panel.html", _deals_of_contact),
         Panel("deals-of-company", "company", 20, "deals/_panel.html", _deals_of_company),
         Panel("home-deals", "home", 30, "deals/_home.html", _open_deals, side=True),

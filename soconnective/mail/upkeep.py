@@ -1,0 +1,49 @@
+"""Old mails are forgotten: those held back after a month, the others after a year."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from soconnective.core import clock
+from soconnective.core.db import db
+from soconnective.core.tenancy import current_tenant_id
+from soconnective.jobs import Again, Job, JobKind, Tick
+from soconnective.jobs.upkeep import enqueue_everywhere
+from soconnective.mail.models import MailMessage
+
+KEPT = {"suppressed": timedelta(days=30), "sent": timedelta(days=365), "failed": timedelta(days=365)}
+SLICE = 1000
+
+
+class PruneMail(JobKind):
+    """Deletes a workspace's old mails, a slice at a time; what waits is never among them."""
+
+    kind, label = "prune_mail", "Forget old mails"
+
+    def run(self, job: Job) -> Again | None:
+        table: Any = MailMessage.__table__
+        c = table.c
+        for state, kept in KEPT.items():
+            old = (
+                select(c.id)
+                .where(
+                    c.tenant_id == current_tenant_id(),
+                    c.state == state,
+                    c.created_at < clock.now() - kept,
+                )
+                .limit(SLICE)
+            )
+            gone = db.session.connection().execute(delete(table).where(c.id.in_(old.scalar_subquery())))
+            if gone.rowcount >= SLICE:
+                return Again(job.payload)
+        return None
+
+
+def _prune(now: datetime) -> None:
+    enqueue_everywhere(PruneMail.kind, f"{PruneMail.kind}-{now:%Y-%m-%d}")
+
+
+PRUNE_TICK = Tick("prune_mail", timedelta(hours=12), _prune)
