@@ -12,6 +12,8 @@
 | SOCONNECTIVE_INSTANCE | instance/ in the checkout | the folder of the embedded database and the secret key |
 | SOCONNECTIVE_KEEP_SUCCEEDED_DAYS, _NOT_MATCHED_DAYS, _FAILED_DAYS, _SKIPPED_DAYS | 90, 14, 365, 90 | how long runs of each outcome are kept by `soconnective prune` |
 | SOCONNECTIVE_RULE_DEPTH, _RULE_RUNS, _RULE_ACTIONS, _RULE_SECONDS | 8, 200, 500, 2 | the bounds of one chain of rules |
+| SOCONNECTIVE_BREAKER_PER_MINUTE, _BREAKER_PER_RECORD, _BREAKER_FAILURES | 300, 30, 10 | a rule that runs more often within a minute, or for one record, or fails so often in a row, is paused; 0: never |
+| SOCONNECTIVE_KEEP_NOTIFICATIONS_DAYS | 90 | how long notifications are kept |
 """
 
 from __future__ import annotations
@@ -54,6 +56,10 @@ class Settings(BaseModel):
     SOCONNECTIVE_RULE_RUNS: int = Field(200, ge=1, le=100_000)
     SOCONNECTIVE_RULE_ACTIONS: int = Field(500, ge=1, le=100_000)
     SOCONNECTIVE_RULE_SECONDS: float = Field(2.0, gt=0, le=300)
+    SOCONNECTIVE_BREAKER_PER_MINUTE: int = Field(300, ge=0, le=1_000_000)
+    SOCONNECTIVE_BREAKER_PER_RECORD: int = Field(30, ge=0, le=1_000_000)
+    SOCONNECTIVE_BREAKER_FAILURES: int = Field(10, ge=0, le=1_000_000)
+    SOCONNECTIVE_KEEP_NOTIFICATIONS_DAYS: int = Field(90, ge=1, le=36500)
 
 
 def instance_path() -> str:

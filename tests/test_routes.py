@@ -18,6 +18,7 @@ from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.events import EventRow
 from soconnective.jobs import enqueue
+from soconnective.notifications import notify
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from tests.factories.records import make_contact, make_deal, make_rule, move
@@ -46,7 +47,10 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             note = write_note(f"{canary} note", deal_id=deal.id)
             job = enqueue("prune_jobs", {"about": canary}, key=f"{canary} job", about=("deal", deal.id))
             job.state, job.error = "dead", f"{canary} failed"
+            told = notify(team.owner.id, "message", f"{canary} message", about=("deal", deal.id))
+            db.session.flush()
         ids = {
+            "notification_id": told.id if told else 0,
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
             "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "job_id": job.id, "record_id": deal.id,
             "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],

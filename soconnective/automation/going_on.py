@@ -7,6 +7,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import select
 
 from soconnective.automation import engine
@@ -16,6 +17,7 @@ from soconnective.automation.execution import Job as Performance
 from soconnective.automation.execution import execute
 from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
 from soconnective.automation.trace import Run
+from soconnective.automation.trouble import Failure, tell_trouble
 from soconnective.automation.waiting import KIND, end
 from soconnective.core.access import Actor
 from soconnective.core.db import db
@@ -54,6 +56,9 @@ class GoOn(JobKind):
         if run is not None:
             run.outcome, run.planned_at, run.waits_for = "failed", None, None
             run.detail = f"it could not go on: {reason}"
+            failure = Failure(run.automation_id, run.automation_number, run.event_id, "failed", run.detail)
+            db.session.flush()
+            tell_trouble(db.session(), [failure], [])
 
 
 def _waiting(job: Job) -> AutomationRun | None:
@@ -123,6 +128,7 @@ def _go_on(row: AutomationRun, rule: Rule, event: DomainEvent, step: int, is_wok
     for name in ("outcome", "detail", "trace", "planned_at", "waits_for"):
         setattr(row, name, made[name])
     row.milliseconds += (perf_counter() - began) * 1000
+    engine.tell_of_later(session, run, current_app.config["SOCONNECTIVE_BREAKER_FAILURES"])
 
 
 def _passed(trace: Mapping[str, Any], is_woken: bool) -> list[dict[str, Any]]:

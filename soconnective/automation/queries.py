@@ -159,17 +159,6 @@ def versions(automation_id: int) -> list[AutomationVersion]:
     )
 
 
-def statistics(automation_id: int) -> dict[str, int]:
-    """Runs of the last 30 days by outcome."""
-    since = clock.now() - timedelta(days=30)
-    rows = db.session.execute(
-        select(AutomationRun.outcome, func.count())
-        .where(AutomationRun.automation_id == automation_id, AutomationRun.started_at >= since)
-        .group_by(AutomationRun.outcome)
-    )
-    return {row[0]: row[1] for row in rows}
-
-
 def version_of(run: AutomationRun) -> AutomationVersion | None:
     return db.session.scalar(
         select(AutomationVersion).where(
@@ -263,6 +252,8 @@ def _why_not(rule: Automation, event: EventRow) -> str:
         return "It is newer than this change."
     if rule.deleted_at is not None:
         return "It has been deleted since."
+    if rule.paused_at is not None:
+        return f"It is paused: {rule.paused_why}."
     if rule.activated_at is None or not rule.is_active:
         return (
             "It is switched off."
