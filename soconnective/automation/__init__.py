@@ -19,8 +19,10 @@ from soconnective.automation import (
     engine,
     flow,
     going_on,
+    health,
     operations,
     queries,
+    retention,
     run_views,
     views,
     wait,
@@ -32,7 +34,18 @@ from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
 from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
-__all__ = ["assign_owner", "change_field", "flow", "going_on", "init_app", "listen", "run_views", "wait"]
+__all__ = [
+    "assign_owner",
+    "change_field",
+    "flow",
+    "going_on",
+    "health",
+    "init_app",
+    "listen",
+    "retention",
+    "run_views",
+    "wait",
+]
 
 
 def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) -> None:

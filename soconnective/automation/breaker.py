@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,6 @@ from soconnective.automation.trace import Run
 from soconnective.automation.trouble import Pause
 from soconnective.core import clock
 from soconnective.core.db import require_alive, savepoint
-from soconnective.core.errors import TransactionLost
 from soconnective.core.registry import registry
 from soconnective.events import DomainEvent
 
@@ -111,12 +110,7 @@ class Breaker:
         """Why `rule` is paused, or None: then it runs for the event, and that is counted."""
         if self.limits is OFF or not (self._event and rule.id not in self.tripped):
             return self.tripped.get(rule.id)
-        try:
-            self._count(self._event, rule)
-        except TransactionLost:
-            raise
-        except Exception:
-            self._give_up()
+        self._try(self._count, self._event, rule)
         return None
 
     def _count(self, event: DomainEvent, rule: Rule) -> None:
@@ -148,21 +142,13 @@ class Breaker:
 
     def saw(self, runs: Sequence[Run]) -> None:
         """How runs of an event came out: failures one after the other add up."""
-        if not self.limits.failures:
-            return
         for run in runs:
-            if run.automation_id is None or run.automation_id in self.tripped:
+            if not self.limits.failures or run.automation_id is None or run.automation_id in self.tripped:
                 continue
             if run.outcome in GOOD:
                 self._streaks[run.automation_id] = 0
             elif run.outcome == "failed":
-                try:
-                    self._failed_again(run.automation_id, run.detail)
-                except TransactionLost:
-                    raise
-                except Exception:
-                    self._give_up()
-                    return
+                self._try(self._failed_again, run.automation_id, run.detail)
 
     def _failed_again(self, rule_id: int, detail: str) -> None:
         most = self.limits.failures
@@ -176,10 +162,14 @@ class Breaker:
     def _trip(self, rule_id: int, why: str) -> None:
         self.tripped[rule_id] = why[:LONGEST]
 
-    def _give_up(self) -> None:
-        log.exception("the breaker cannot count; rules go on without it")
-        self.limits = OFF
-        require_alive(self.session)
+    def _try(self, count: Callable[..., None], *args: Any) -> None:
+        """What cannot be counted stops nobody: for the rest of this transaction there is no limit."""
+        try:
+            count(*args)
+        except Exception:
+            log.exception("the breaker cannot count; rules go on without it")
+            self.limits = OFF
+            require_alive(self.session)
 
 
 def streak(session: OrmSession, tenant_id: int, rule_id: int, most: int) -> int:

@@ -252,11 +252,11 @@ def _why_not(rule: Automation, event: EventRow) -> str:
         return "It is newer than this change."
     if rule.deleted_at is not None:
         return "It has been deleted since."
-    if rule.paused_at is not None:
-        return f"It is paused: {rule.paused_why}."
     if rule.activated_at is None or not rule.is_active:
         return (
-            "It is switched off."
+            f"It is paused: {rule.paused_why}."
+            if rule.paused_at
+            else "It is switched off."
             if rule.activated_at is None
             else "It is switched off now; it may have been off then."
         )

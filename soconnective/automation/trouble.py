@@ -58,10 +58,15 @@ def tell_trouble(session: OrmSession, failures: Sequence[Failure], pauses: Seque
             with savepoint(session):
                 observer(session, failures[:MOST_TOLD], pauses)
                 session.flush()
-                if not is_transaction_alive(session):
-                    raise RuntimeError("an observer hid an error of the database")
+                _require_no_hidden_error(session)
         except TransactionLost:
             raise
         except Exception:
             log.exception("who is told of failed rules could not be told; the save goes on")
             require_alive(session)
+
+
+def _require_no_hidden_error(session: OrmSession) -> None:
+    """On PostgreSQL a swallowed error poisons the savepoint: it can be rolled back, not released."""
+    if not is_transaction_alive(session):
+        raise RuntimeError("an observer hid an error of the database")

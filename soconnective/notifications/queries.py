@@ -16,7 +16,6 @@ MOST = 99  # the bell counts no further
 
 # What has a page of its own without being a kind of record: (endpoint, name of the id in its address)
 _PAGES = {"automation": ("automations.show", "automation_id"), "run": ("automations.run", "run_id")}
-_n: Any = Notification.__table__.c
 
 
 def unread() -> int:
@@ -53,6 +52,7 @@ def link_of(row: Notification) -> str | None:
         return None
     if row.record_type in _PAGES:
         endpoint, name = _PAGES[row.record_type]
-        return url_for(endpoint, **{name: row.record_id})
+        values: dict[str, Any] = {name: row.record_id}
+        return url_for(endpoint, **values)
     kind = registry.record_types.get(row.record_type)
     return kind.url(row.record_id) if kind else None

@@ -35,7 +35,7 @@ _r: Any = AutomationRun.__table__.c
 
 def tell(session: OrmSession, failures: Sequence[Failure], pauses: Sequence[Pause]) -> None:
     """An observer of trouble. A cause is a rule as it was saved last and the error: mending the rule is a new one."""
-    ids = {one.rule_id for one in (*failures, *pauses) if one.rule_id is not None}
+    ids = {f.rule_id for f in failures if f.rule_id is not None} | {p.rule_id for p in pauses}
     rules = {rule.id: rule for rule in session.scalars(select(Automation).where(Automation.id.in_(ids)))}
     causes = {cause_of(failure): failure for failure in reversed(failures)}  # the first of each cause
     for key, failure in sorted(causes.items()):

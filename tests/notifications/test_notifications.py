@@ -58,9 +58,13 @@ def titles(person: Any) -> list[str]:
 
 
 def test_it_belongs_to_the_transaction(inside: Any) -> None:
-    with pytest.raises(RuntimeError), write_transaction():
-        notify(inside.owner.id, "message", "Never said")
-        raise RuntimeError
+    def fail() -> None:
+        with write_transaction():
+            notify(inside.owner.id, "message", "Never said")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert titles(inside.owner) == []
     tell(inside.owner)
     assert titles(inside.owner) == ["Call Ana"] and titles(inside.admin) == []
