@@ -160,7 +160,7 @@ class Breaker:
             self._trip(rule_id, _said_of_streak(most, detail))
 
     def _trip(self, rule_id: int, why: str) -> None:
-        self.tripped[rule_id] = why[:LONGEST]
+        self.tripped[rule_id] = why
 
     def _try(self, count: Callable[..., None], *args: Any) -> None:
         """What cannot be counted stops nobody: for the rest of this transaction there is no limit."""
@@ -190,11 +190,12 @@ def look_at_streak(session: OrmSession, tenant_id: int, rule_id: int, most: int,
         log.exception("the breaker cannot count; the rule goes on")
         require_alive(session)
         return []
-    return pause(session, {rule_id: _said_of_streak(most, detail)[:LONGEST]})
+    return pause(session, {rule_id: _said_of_streak(most, detail)})
 
 
 def _said_of_streak(most: int, detail: str) -> str:
-    return f"its last {most} runs failed, the last one with: {detail}" if most > 1 else f"it failed: {detail}"
+    why = f"its last {most} runs failed, the last one with: {detail}" if most > 1 else f"it failed: {detail}"
+    return why[:LONGEST].rstrip(". ")  # it is told within a sentence
 
 
 def pause(session: OrmSession, tripped: dict[int, str]) -> list[Pause]:

@@ -48,11 +48,11 @@ class Chain:
     """Everything that one root event sets in motion."""
 
     bounds: Bounds
-    breaker: breaker.Breaker
     began: float = field(default_factory=perf_counter)
     runs: int = 0
     actions: int = 0
     ran: set[tuple[int, str, int]] = field(default_factory=set)
+    breaker: breaker.Breaker = field(init=False)  # one for all chains of a transaction
 
     def stopped(self, event: DomainEvent, rule: Rule) -> str | None:
         """Why `rule` may not run for `event` any more, or None."""
@@ -97,7 +97,9 @@ def react(
     for event in events:
         if rules.get(event.name):
             try:
-                _run_chain(session, event, rules, Chain(bounds, breaks), caused, runs)
+                chain = Chain(bounds)
+                chain.breaker = breaks
+                _run_chain(session, event, rules, chain, caused, runs)
             except TransactionLost:
                 raise
             except Exception as error:  # the engine itself: no rule is to blame, and the save is not either

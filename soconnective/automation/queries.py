@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from flask import abort, g, url_for
 from sqlalchemy import func, select, tuple_
@@ -13,6 +14,7 @@ from soconnective.automation.definition import Definition, parse
 from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
 from soconnective.automation.registry import trigger_types
 from soconnective.core import clock
+from soconnective.core.counts import count_of, count_with
 from soconnective.core.db import db
 from soconnective.events import EventRow
 
@@ -125,14 +127,17 @@ def names_of(runs: Sequence[AutomationRun]) -> dict[int | None, str]:
 
 def unseen_failures() -> int | None:
     """How many failed runs nobody has marked as seen (None for none)."""
+    return count_of("unseen_failures") or None
+
+
+def _unseen_failures() -> Any:
     if g.get("role") not in ("owner", "admin"):
         return None
-    count = db.session.scalar(
-        select(func.count())
-        .select_from(AutomationRun)
-        .where(AutomationRun.outcome.in_(FAILED), AutomationRun.seen_at.is_(None))
-    )
-    return count or None
+    unseen = AutomationRun.outcome.in_(FAILED) & AutomationRun.seen_at.is_(None)
+    return select(func.count(AutomationRun.id)).where(unseen).scalar_subquery()
+
+
+count_with("unseen_failures", _unseen_failures)
 
 
 def run_urls(pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:

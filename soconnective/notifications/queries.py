@@ -7,6 +7,7 @@ from typing import Any
 from flask import abort, g, url_for
 from sqlalchemy import func, select
 
+from soconnective.core.counts import count_of, count_with
 from soconnective.core.db import db
 from soconnective.core.registry import registry
 from soconnective.core.tenancy import has_tenant
@@ -19,19 +20,19 @@ _PAGES = {"automation": ("automations.show", "automation_id"), "run": ("automati
 
 
 def unread() -> int:
-    """How many the person at the page has not read, counted to just beyond `MOST`; asked once a request."""
+    """How many the person at the page has not read, counted to just beyond `MOST`."""
+    return count_of("unread_notifications")
+
+
+def _unread() -> Any:
     if g.get("person") is None or not has_tenant():
-        return 0
-    if "unread_notifications" not in g:
-        some = (
-            select(Notification.id)
-            .where(
-                Notification.person_id == g.person.id, Notification.read_at.is_(None), Notification.is_shown
-            )
-            .limit(MOST + 1)
-        )
-        g.unread_notifications = db.session.scalar(select(func.count()).select_from(some.subquery())) or 0
-    return int(g.unread_notifications)
+        return None
+    mine = (Notification.person_id == g.person.id) & Notification.read_at.is_(None) & Notification.is_shown
+    some = select(Notification.id).where(mine).limit(MOST + 1).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
+
+
+count_with("unread_notifications", _unread)
 
 
 def of_person(person_id: int, only_unread: bool = False) -> Any:
