@@ -15,6 +15,8 @@
 | SOCONNECTIVE_MAIL_PER_ADDRESS, _MAIL_PER_ADDRESS_DAY | 5, 20 | automatic mails to one address in 2 hours, and in 24 hours, at most |
 | SOCONNECTIVE_RULE_DEPTH, _RULE_RUNS, _RULE_ACTIONS, _RULE_SECONDS | 8, 200, 500, 2 | the bounds of one chain of rules |
 | SOCONNECTIVE_WEBHOOK_ALLOW | (none) | inside addresses that webhooks may call: host:port or networks, by commas |
+| SOCONNECTIVE_BREAKER_PER_MINUTE, _BREAKER_PER_RECORD, _BREAKER_FAILURES | 300, 30, 10 | a rule that runs more often within a minute, or for one record, or fails so often in a row, is paused; 0: never |
+| SOCONNECTIVE_KEEP_NOTIFICATIONS_DAYS | 90 | how long notifications are kept |
 """
 
 from __future__ import annotations
@@ -61,6 +63,10 @@ class Settings(BaseModel):
     SOCONNECTIVE_RULE_ACTIONS: int = Field(500, ge=1, le=100_000)
     SOCONNECTIVE_RULE_SECONDS: float = Field(2.0, gt=0, le=300)
     SOCONNECTIVE_WEBHOOK_ALLOW: str = ""
+    SOCONNECTIVE_BREAKER_PER_MINUTE: int = Field(300, ge=0, le=1_000_000)
+    SOCONNECTIVE_BREAKER_PER_RECORD: int = Field(30, ge=0, le=1_000_000)
+    SOCONNECTIVE_BREAKER_FAILURES: int = Field(10, ge=0, le=1_000_000)
+    SOCONNECTIVE_KEEP_NOTIFICATIONS_DAYS: int = Field(90, ge=1, le=36500)
 
 
 def instance_path() -> str:

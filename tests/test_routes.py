@@ -21,6 +21,7 @@ from soconnective.jobs import enqueue
 from soconnective.mail import enqueue_mail
 from soconnective.mail.account import save_account
 from soconnective.mail.templates import create_template
+from soconnective.notifications import notify
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from soconnective.webhooks.hook_operations import create_hook, receive
@@ -65,7 +66,9 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             db.session.flush()
             call = receive(hook, {"email": canary}, f'{{"email": "{canary}"}}', canary, None)
             assert call is not None
+            told = notify(team.owner.id, "message", f"{canary} message", about=("deal", deal.id))
         ids = {
+            "notification_id": told.id if told else 0,
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
             "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "job_id": job.id, "record_id": deal.id,
             "endpoint_id": endpoint.id, "delivery_id": delivery.id, "hook_id": hook.id, "call_id": call.id,

@@ -19,13 +19,16 @@ from soconnective.automation import (
     engine,
     flow,
     going_on,
+    health,
     operations,
     queries,
+    retention,
     run_action_views,
     run_views,
     views,
     wait,
 )
+from soconnective.automation.breaker import Limits
 from soconnective.automation.models import Automation
 from soconnective.automation.registry import trigger_types
 from soconnective.core.db import db
@@ -37,8 +40,10 @@ __all__ = [
     "change_field",
     "flow",
     "going_on",
+    "health",
     "init_app",
     "listen",
+    "retention",
     "run_action_views",
     "run_views",
     "wait",
@@ -58,7 +63,17 @@ def _react(session: OrmSession, events: list[DomainEvent]) -> Reaction:
         config["SOCONNECTIVE_RULE_ACTIONS"],
         config["SOCONNECTIVE_RULE_SECONDS"],
     )
-    return engine.react(session, events, bounds)
+    return engine.react(session, events, bounds, limits())
+
+
+def limits() -> Limits:
+    """The breaker's limits as the settings say."""
+    config = current_app.config
+    return Limits(
+        config["SOCONNECTIVE_BREAKER_PER_MINUTE"],
+        config["SOCONNECTIVE_BREAKER_PER_RECORD"],
+        config["SOCONNECTIVE_BREAKER_FAILURES"],
+    )
 
 
 def init_app(app: Flask) -> None:

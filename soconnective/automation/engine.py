@@ -15,19 +15,21 @@ from time import perf_counter
 
 from sqlalchemy.orm import Session as OrmSession
 
-from soconnective.automation import trace
+from soconnective.automation import breaker, trace
 from soconnective.automation.candidates import Rule, candidates
 from soconnective.automation.contracts import ActionFailed, BrokenPiece
 from soconnective.automation.execution import Job, execute, execute_together
 from soconnective.automation.merge import MergeError
 from soconnective.automation.registry import is_trigger
 from soconnective.automation.trace import Run, in_words
+from soconnective.automation.trouble import Failure, tell_trouble
 from soconnective.automation.waiting import wake
 from soconnective.core.db import require_alive
 from soconnective.core.errors import Refused, TransactionLost
 from soconnective.events import DomainEvent, Reaction, number
 
 log = logging.getLogger(__name__)
+TROUBLE = ("failed", "partly_succeeded")
 TOGETHER = 50  # rules in one savepoint: after them the bounds are looked at again
 
 
@@ -50,6 +52,7 @@ class Chain:
     runs: int = 0
     actions: int = 0
     ran: set[tuple[int, str, int]] = field(default_factory=set)
+    breaker: breaker.Breaker = field(init=False)  # one for all chains of a transaction
 
     def stopped(self, event: DomainEvent, rule: Rule) -> str | None:
         """Why `rule` may not run for `event` any more, or None."""
@@ -80,18 +83,23 @@ class Chain:
         self.ran.add((rule.id, event.record_type, event.record_id))
 
 
-def react(session: OrmSession, events: Sequence[DomainEvent], bounds: Bounds) -> Reaction:
+def react(
+    session: OrmSession, events: Sequence[DomainEvent], bounds: Bounds, limits: breaker.Limits = breaker.OFF
+) -> Reaction:
     """Run the rules for `events` (each the root of its chain) and for what the rules themselves cause.
 
     Returns the events that the rules caused, numbered, and writes the runs once those are stored.
     """
     rules = _find(session, events)
+    breaks = breaker.Breaker(session, events[0].tenant_id, limits)
     caused: list[DomainEvent] = []
     runs: list[Run] = []
     for event in events:
         if rules.get(event.name):
             try:
-                _run_chain(session, event, rules, Chain(bounds), caused, runs)
+                chain = Chain(bounds)
+                chain.breaker = breaks
+                _run_chain(session, event, rules, chain, caused, runs)
             except TransactionLost:
                 raise
             except Exception as error:  # the engine itself: no rule is to blame, and the save is not either
@@ -102,7 +110,7 @@ def react(session: OrmSession, events: Sequence[DomainEvent], bounds: Bounds) ->
                         run.never_came()
                 runs.append(Run(event, None, None, "failed", f"the engine itself failed: {in_words(error)}"))
     _wake(session, [*events, *caused])
-    return Reaction(caused, (lambda session: _record(session, runs)) if runs else None)
+    return Reaction(caused, (lambda session: _write(session, runs, breaks)) if runs else None)
 
 
 def _wake(session: OrmSession, events: Sequence[DomainEvent]) -> None:
@@ -158,6 +166,8 @@ def _look_at(
     """All rules of one event in order; returns what they caused. Neighbours that may share a savepoint do."""
     made: list[DomainEvent] = []
     together: list[Job] = []
+    first = len(runs)
+    chain.breaker.expect(event, rules)
     for rule in rules:
         if event.rule_id not in (None, rule.id):
             continue
@@ -173,7 +183,9 @@ def _look_at(
         if not job.may_share:
             made += _execute(session, together, caused)
             together = []
-    return made + _execute(session, together, caused)
+    made += _execute(session, together, caused)
+    chain.breaker.saw(runs[first:])
+    return made
 
 
 def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) -> tuple[Run, bool]:
@@ -193,6 +205,8 @@ def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) ->
             )
         elif reason := chain.stopped(event, rule):
             run.outcome, run.detail = "skipped", f"stopped: {reason}"
+        elif reason := chain.breaker.admit(rule):
+            run.outcome, run.detail = "skipped", f"paused: {reason}"
         else:
             chain.count(event, rule)
             is_due = True
@@ -244,6 +258,28 @@ def fail(session: OrmSession, run: Run, rule: Rule, error: Exception) -> None:
     run.detail = run.detail or in_words(error)
     _log(error, rule)
     require_alive(session)
+
+
+def _write(session: OrmSession, runs: list[Run], breaks: breaker.Breaker) -> None:
+    """Write the runs; then pause what the breaker says, and tell who wants to know of it and of failures."""
+    _record(session, runs)
+    pauses = breaker.pause(session, breaks.tripped)
+    tell_trouble(session, [_failure(run) for run in runs if run.outcome in TROUBLE], pauses)
+
+
+def tell_of_later(session: OrmSession, run: Run, most_failures: int) -> None:
+    """The same for one run that went on in its job: its row is changed, but not flushed."""
+    if run.outcome in TROUBLE:
+        session.flush()
+        failure, rule_id = _failure(run), run.automation_id or 0
+        pauses = breaker.look_at_streak(session, run.event.tenant_id, rule_id, most_failures, failure.detail)
+        tell_trouble(session, [failure], pauses)
+
+
+def _failure(run: Run) -> Failure:
+    return Failure(
+        run.automation_id, run.automation_number, run.event.id or 0, run.outcome, trace.clean(run.detail)
+    )
 
 
 def _record(session: OrmSession, runs: list[Run]) -> None:

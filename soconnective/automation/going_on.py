@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from flask import current_app
 from sqlalchemy import select
 
+from soconnective.automation import engine
 from soconnective.automation.attempt import perform, rule_at, stored_event, with_record_of_now
 from soconnective.automation.candidates import Rule
 from soconnective.automation.models import Automation, AutomationRun
 from soconnective.automation.trace import Run
+from soconnective.automation.trouble import Failure, tell_trouble
 from soconnective.automation.waiting import KIND, end
 from soconnective.core.db import db
 from soconnective.events import DomainEvent
@@ -48,6 +51,9 @@ class GoOn(JobKind):
         if run is not None:
             run.outcome, run.planned_at, run.waits_for = "failed", None, None
             run.detail = f"it could not go on: {reason}"
+            failure = Failure(run.automation_id, run.automation_number, run.event_id, "failed", run.detail)
+            db.session.flush()
+            tell_trouble(db.session(), [failure], [])
 
 
 def _waiting(job: Job) -> AutomationRun | None:
@@ -90,6 +96,7 @@ def _go_on(row: AutomationRun, rule: Rule, event: DomainEvent, step: int, is_wok
     for name in ("outcome", "detail", "trace", "planned_at", "waits_for"):
         setattr(row, name, made[name])
     row.milliseconds += (perf_counter() - began) * 1000
+    engine.tell_of_later(db.session(), run, current_app.config["SOCONNECTIVE_BREAKER_FAILURES"])
 
 
 def _passed(trace: Mapping[str, Any], is_woken: bool) -> list[dict[str, Any]]:

@@ -58,6 +58,10 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     on_failure: Mapped[str] = mapped_column(String(10), default="undo")
     definition_number: Mapped[int] = mapped_column(Integer, default=1)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime
+    )  # by the breaker, until somebody resumes it
+    paused_why: Mapped[str | None] = mapped_column(Text)
 
 
 class AutomationStep(TenantOwned, Base):
@@ -127,6 +131,14 @@ class AutomationRun(TenantOwned, Base):
         Index("ix_automation_runs_automation", "tenant_id", "automation_id", "id"),
         Index("ix_automation_runs_record", "tenant_id", "record_type", "record_id", "id"),
         Index("ix_automation_runs_outcome", "tenant_id", "outcome", "id"),
+        Index(  # what the breaker and the statistics read, without a look at the rows
+            "ix_automation_runs_outcomes",
+            "tenant_id",
+            "automation_id",
+            "outcome",
+            "started_at",
+            "milliseconds",
+        ),
         Index(
             "ix_automation_runs_waiting",
             "tenant_id",

@@ -196,6 +196,7 @@ def _apply(rule: Automation, definition: Definition) -> None:
 def _switch(rule: Automation, is_active: bool) -> None:
     if is_active and not rule.is_active:
         rule.activated_at = clock.now()
+        rule.paused_at = rule.paused_why = None
     rule.is_active = is_active
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from flask import abort, g, url_for
 from sqlalchemy import func, select, tuple_
@@ -13,6 +14,7 @@ from soconnective.automation.definition import Definition, parse
 from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
 from soconnective.automation.registry import trigger_types
 from soconnective.core import clock
+from soconnective.core.counts import count_of, count_with
 from soconnective.core.db import db
 from soconnective.events import EventRow
 
@@ -126,14 +128,17 @@ def names_of(runs: Sequence[AutomationRun]) -> dict[int | None, str]:
 
 def unseen_failures() -> int | None:
     """How many failed runs nobody has marked as seen (None for none)."""
+    return count_of("unseen_failures") or None
+
+
+def _unseen_failures() -> Any:
     if g.get("role") not in ("owner", "admin"):
         return None
-    count = db.session.scalar(
-        select(func.count())
-        .select_from(AutomationRun)
-        .where(AutomationRun.outcome.in_(FAILED), AutomationRun.seen_at.is_(None))
-    )
-    return count or None
+    unseen = AutomationRun.outcome.in_(FAILED) & AutomationRun.seen_at.is_(None)
+    return select(func.count(AutomationRun.id)).where(unseen).scalar_subquery()
+
+
+count_with("unseen_failures", _unseen_failures)
 
 
 def run_urls(pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
@@ -158,17 +163,6 @@ def versions(automation_id: int) -> list[AutomationVersion]:
             .limit(20)
         )
     )
-
-
-def statistics(automation_id: int) -> dict[str, int]:
-    """Runs of the last 30 days by outcome."""
-    since = clock.now() - timedelta(days=30)
-    rows = db.session.execute(
-        select(AutomationRun.outcome, func.count())
-        .where(AutomationRun.automation_id == automation_id, AutomationRun.started_at >= since)
-        .group_by(AutomationRun.outcome)
-    )
-    return {row[0]: row[1] for row in rows}
 
 
 def version_of(run: AutomationRun) -> AutomationVersion | None:
@@ -288,7 +282,9 @@ def _why_not(rule: Automation, event: EventRow) -> str:
         return "It has been deleted since."
     if rule.activated_at is None or not rule.is_active:
         return (
-            "It is switched off."
+            f"It is paused: {rule.paused_why}."
+            if rule.paused_at
+            else "It is switched off."
             if rule.activated_at is None
             else "It is switched off now; it may have been off then."
         )

@@ -12,6 +12,7 @@ from soconnective.automation.definition import Definition
 from soconnective.automation.forms import Builder
 from soconnective.automation.models import Automation
 from soconnective.automation.registry import action_types
+from soconnective.automation.statistics import statistics_of
 from soconnective.core.access import may
 from soconnective.core.errors import Refused
 from soconnective.core.forms import RecordForm
@@ -112,7 +113,7 @@ def show(automation_id: int) -> Any:
         problems=definition.problems(),
         versions=queries.versions(rule.id),
         runs=queries.recent_runs(20, rule.id),
-        statistics=queries.statistics(rule.id),
+        statistics=statistics_of(rule.id),
     )
 
 

@@ -12,7 +12,7 @@ from flask import Flask, url_for
 
 from soconnective.core.registry import RecordType, SettingsSection, registry
 from soconnective.jobs import register_job, register_tick
-from soconnective.mail import message_views, views
+from soconnective.mail import message_views, notices, views
 from soconnective.mail.channels import Addressee, Channel, Recipient, register_addressee
 from soconnective.mail.email import Email
 from soconnective.mail.message_views import mail_panel
@@ -31,6 +31,7 @@ __all__ = [
     "enqueue_mail",
     "init_app",
     "mail_panel",
+    "notices",
     "offer",
     "register_addressee",
 ]
