@@ -136,6 +136,7 @@ class Piece:
     form: ClassVar[type[Form]] = NoFields
     reads: ClassVar[Sequence[str]] = ()
     writes: ClassVar[Sequence[str]] = ()
+    references: ClassVar[Mapping[str, str]] = {}  # setting that holds an id -> the kind of thing it is of
 
     def __init__(self, settings: Any = None) -> None:
         self.settings: Any = self.Settings() if settings is None else settings
@@ -149,6 +150,13 @@ class Piece:
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
         """The builder's form; one whose inputs depend on what is chosen so far (`values`) makes it here."""
         return cls.form
+
+    @classmethod
+    def refers(cls) -> dict[str, str]:
+        """The settings that hold ids, and of what: `references`, and the persons."""
+        known = cls.Settings.model_fields
+        persons = {str(name): "person" for name in ("person_id", "person_ids") if name in known}
+        return {**persons, **cls.references}
 
     @classmethod
     def persons(cls, settings: Any) -> set[int]:

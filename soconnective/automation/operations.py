@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from soconnective.automation.definition import Definition, build
+from soconnective.automation.keys import free_key
 from soconnective.automation.models import Automation, AutomationRun, AutomationStep, AutomationVersion
 from soconnective.core import clock
 from soconnective.core.access import current_actor
@@ -26,6 +27,7 @@ def create_automation(definition: Definition, is_active: bool = False) -> Automa
         created_by_id=actor.id,
         created_by_name=actor.name,
         definition_number=0,
+        key=free_key(definition.name),
     )
     _apply(rule, definition)
     _switch(rule, is_active)
@@ -74,6 +76,7 @@ def duplicate_automation(rule: Automation) -> Automation:
         created_by_name=actor.name,
         definition_number=0,
         is_active=False,
+        key=free_key(copy.name),
     )
     _apply(fresh, copy)
     db.session.add(fresh)

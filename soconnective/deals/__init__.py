@@ -35,13 +35,14 @@ from soconnective.deals import (
     events,
     pipeline_views,
     queries,
+    references,
     stage_sync,
     views,
 )
 from soconnective.deals.models import Deal, DealContact
 from soconnective.deals.pipeline_operations import create_pipeline
 
-__all__ = ["actions", "automation", "conditions", "events", "init_app", "stage_sync"]
+__all__ = ["actions", "automation", "conditions", "events", "init_app", "references", "stage_sync"]
 
 
 def init_app(app: Flask) -> None:

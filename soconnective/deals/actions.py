@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from sqlalchemy import func, select
@@ -71,6 +71,7 @@ class MoveStage(Action):
     icon = "arrow-right"
     Settings = MoveStageSettings
     form = MoveStageForm
+    references: ClassVar[Mapping[str, str]] = {"stage_id": "stage"}
     writes = ("deal.stage_id",)
 
     def run(self, context: RunContext) -> StepResult:
@@ -128,6 +129,7 @@ class CreateDeal(Action):
     icon = "briefcase"
     Settings = CreateDealSettings
     form = CreateDealForm
+    references: ClassVar[Mapping[str, str]] = {"stage_id": "stage"}
     writes = ("deal",)
 
     def run(self, context: RunContext) -> StepResult:

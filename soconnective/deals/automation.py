@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from sqlalchemy import select
 from wtforms import Form, SelectChoice
@@ -55,6 +56,7 @@ class DealStageChanged(Trigger):
     Settings = StageSettings
     form = StageForm
     reads = ("deal.stage_id",)
+    references: ClassVar[Mapping[str, str]] = {"from_stage_id": "stage", "to_stage_id": "stage"}
 
     def match(self, event: DomainEvent) -> Verdict:
         was, now = event.changes.get("stage_id", (None, None))

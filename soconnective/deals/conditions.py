@@ -61,8 +61,8 @@ register_fields(
     Field("title", "title", "text", lambda: Deal.title),
     Field("amount", "amount", "number", lambda: Deal.amount),
     Field("currency", "currency", "choice", lambda: Deal.currency, choices=currencies),
-    Field("stage_id", "stage", "choice", lambda: Deal.stage_id, choices=_stages, shown="stage"),
-    Field("pipeline_id", "pipeline", "choice", lambda: Deal.pipeline_id, choices=_pipelines, shown="pipeline"),
+    Field("stage_id", "stage", "choice", lambda: Deal.stage_id, choices=_stages, shown="stage", reference="stage"),
+    Field("pipeline_id", "pipeline", "choice", lambda: Deal.pipeline_id, choices=_pipelines, shown="pipeline", reference="pipeline"),
     Field(
         "status", "status", "choice", lambda: Deal.status,
         choices=lambda: (("open", "open"), ("won", "won"), ("lost", "lost")),

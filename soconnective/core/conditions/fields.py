@@ -21,7 +21,8 @@ class Field:
 
     `column()` is where it stands (None: only events know it). `choices()` are (value, label) of a choice;
     `record_type` is what a record field points to; `shown` names the snapshot's value that people read
-    (the company's name beside its id).
+    (the company's name beside its id). `reference` names the kind of thing whose id a choice holds
+    (the stage), so that rules as text can say it by name.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Field:
     choices: Callable[[], Choices] | None = None
     record_type: str = ""
     shown: str = ""
+    reference: str = ""
+
+    @property
+    def refers_to(self) -> str:
+        """The kind of thing whose id it holds ("stage", "person", "company"); empty for a plain value."""
+        return self.reference or {"person": "person", "record": self.record_type}.get(self.kind, "")
 
     def read(self, stored: Any) -> Any:
         """A stored JSON value as what is compared: lower-case text, Decimal, date, datetime, or an id's text."""
