@@ -21,7 +21,9 @@ from soconnective.automation import (
     going_on,
     operations,
     queries,
+    recipe_views,
     run_views,
+    text_views,
     views,
     wait,
 )
@@ -31,7 +33,9 @@ from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
 from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
-__all__ = ["assign_owner", "change_field", "flow", "going_on", "init_app", "listen", "run_views", "wait"]
+__all__ = [
+    "assign_owner", "change_field", "flow", "going_on", "init_app", "listen", "recipe_views", "run_views", "text_views", "wait",
+]  # fmt: skip
 
 
 def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ from soconnective.automation.execution import execute
 from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
 from soconnective.automation.trace import Run
 from soconnective.automation.waiting import KIND, end
+from soconnective.core import clock
 from soconnective.core.access import Actor
 from soconnective.core.db import db
 from soconnective.core.errors import TransactionLost
@@ -95,7 +96,7 @@ def _event_now(run: AutomationRun) -> tuple[DomainEvent | None, str]:
         row.record_type,
         row.record_id,
         Actor(row.actor_kind, row.actor_id, row.actor_name),
-        row.occurred_at,
+        clock.now(),  # "within the last 7 days" is asked of the moment at which it goes on
         dict(row.changes),
         snapshot,
     )

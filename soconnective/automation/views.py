@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 
 from soconnective.automation import operations, queries
 from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition
 from soconnective.automation.forms import Builder
 from soconnective.automation.models import Automation
+from soconnective.automation.recipes import draft_of, offered
 from soconnective.automation.registry import action_types
-from soconnective.core.access import may
+from soconnective.core.access import can, may
 from soconnective.core.errors import Refused
 from soconnective.core.forms import RecordForm
 
@@ -27,9 +28,11 @@ def index() -> Any:
 
 def _index(failed: RecordForm | None) -> str:
     runs = queries.recent_runs()
+    rules = queries.listed()
     return render_template(
         "automations/index.html",
-        rules=queries.listed(),
+        rules=rules,
+        recipes=[] if rules or not can("automations.edit") else offered(),
         runs=runs,
         names=queries.names_of(runs),
         failed=failed,
@@ -40,7 +43,11 @@ def _index(failed: RecordForm | None) -> str:
 @bp.route("/new", methods=["GET", "POST"])
 @may("automations.edit")
 def new() -> Any:
-    builder = Builder()
+    recipe = request.args.get("recipe") if request.method == "GET" else None
+    draft = draft_of(recipe)
+    if recipe and draft is None:
+        abort(404)
+    builder = Builder(draft)
     if request.method == "POST":
         answer = _save(builder, lambda d: operations.create_automation(d, bool(builder.form.is_active.data)))
         if answer is not None:

@@ -71,6 +71,7 @@ register_fields(
     Field("company_id", "company", "record", lambda: Deal.company_id, record_type="company", shown="company"),
     Field("contact_id", "primary contact", "record", _primary, record_type="contact", shown="contact"),
     Field("expected_close_on", "expected close", "date", lambda: Deal.expected_close_on),
+    Field("stage_entered_at", "in its stage since", "moment", lambda: Deal.stage_entered_at),
     Field("source", "source", "text", lambda: Deal.source),
     Field("lost_reason", "lost reason", "text", lambda: Deal.lost_reason),
 )  # fmt: skip
