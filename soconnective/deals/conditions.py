@@ -35,12 +35,19 @@ def stage_names() -> dict[str, str]:
     return dict(_stages())
 
 
+def stage_kinds() -> dict[str, str]:
+    """What each stage means, by the text of its id."""
+    return dict(_kept("kinds"))
+
+
 def _kept(what: str) -> list[tuple[str, str]]:
     session = db.session()
     kept = session.info.get("deals.choices")
     if kept is None or kept[0] is not session.get_transaction() or kept[0] is None:
         rows = session.execute(
-            select(Pipeline.id, Pipeline.name, Stage.id.label("stage_id"), Stage.name.label("stage"))
+            select(
+                Pipeline.id, Pipeline.name, Stage.id.label("stage_id"), Stage.name.label("stage"), Stage.kind
+            )
             .outerjoin(Stage, Stage.pipeline_id == Pipeline.id)
             .order_by(Pipeline.position, Pipeline.id, Stage.position, Stage.id)
         ).all()
@@ -51,7 +58,8 @@ def _kept(what: str) -> list[tuple[str, str]]:
             for row in rows
             if row.stage_id is not None
         }
-        found = {"pipelines": list(pipelines.items()), "stages": list(stages.items())}
+        kinds = [(str(row.stage_id), row.kind) for row in rows if row.stage_id is not None]
+        found = {"pipelines": list(pipelines.items()), "stages": list(stages.items()), "kinds": kinds}
         kept = session.info["deals.choices"] = (session.get_transaction(), found)
     return kept[1][what]  # type: ignore[no-any-return]
 

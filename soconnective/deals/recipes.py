@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from soconnective.automation.definition import Definition, build
 from soconnective.automation.recipes import Recipe, register_recipe
 from soconnective.deals.queries import pipelines
@@ -23,7 +25,7 @@ def _assign() -> Definition:
 
 
 def _renewal() -> Definition:
-    steps = [
+    steps: list[tuple[str, dict[str, Any]]] = [
         ("wait", {"mode": "time", "amount": 330, "unit": "days"}),
         ("create_deal", {"title": "Renewal: {{ deal.title }}", "stage_id": stage("Lead")}),
     ]

@@ -7,6 +7,7 @@ Rules, list filters and saved views use it; areas register the fields of their r
 
 from soconnective.core.conditions.evaluate import Facts, Finding, evaluate
 from soconnective.core.conditions.fields import Field, fields_of, register_fields
+from soconnective.core.conditions.impossible import never_holds
 from soconnective.core.conditions.operators import OPERATORS, Now, operators_of
 from soconnective.core.conditions.sql import where
 from soconnective.core.conditions.tree import Group, Test, describe, each_test, problems
@@ -23,6 +24,7 @@ __all__ = [
     "each_test",
     "evaluate",
     "fields_of",
+    "never_holds",
     "operators_of",
     "problems",
     "register_fields",
