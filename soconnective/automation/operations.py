@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -134,17 +135,19 @@ def replace_person(old_id: int, new_id: int | None) -> int:
         definition = definition_of(rule)
         steps = tuple(_with_person(step, old_id, new_id) for step in definition.steps)
         if any(a is not b for a, b in zip(steps, definition.steps, strict=True)):
-            fresh = Definition(
-                definition.name, definition.trigger, steps, definition.on_failure, definition.conditions
-            )
-            _apply(rule, fresh)
-            for step in _steps_of(rule):
-                db.session.delete(step)
-            db.session.flush()
-            _write_steps(rule, fresh)
-            _keep_version(rule, fresh)
+            rewrite(rule, replace(definition, steps=steps))
             changed += 1
     return changed
+
+
+def rewrite(rule: Automation, definition: Definition) -> None:
+    """A new version of what `rule` does, made because something that it names goes; not asked whether it makes sense."""
+    _apply(rule, definition)
+    for step in _steps_of(rule):
+        db.session.delete(step)
+    db.session.flush()
+    _write_steps(rule, definition)
+    _keep_version(rule, definition)
 
 
 def rules_with_person(person_id: int) -> int:

@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy import select
+
+from soconnective.automation import operations
 from soconnective.automation.contracts import Piece
 from soconnective.automation.definition import Definition
 from soconnective.automation.flow import If
+from soconnective.automation.models import Automation
 from soconnective.core.conditions import Field, Group, Test, each_test
+from soconnective.core.db import db
 from soconnective.core.registry import people
 
 
@@ -77,6 +82,67 @@ def id_of(kind: str, name: Any) -> int:
         offered = ", ".join(f"“{slug}”" for slug in list(there)[:12])
         raise Unnamed(f"there is no {known.label} “{name}” here. There is {offered or 'none'}.")
     return int(found)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """A rule that names something, and where: "when it looks", "in step 2"."""
+
+    rule: Automation
+    places: list[str]
+
+
+def rules_naming(kind: str, *ids: int) -> list[Naming]:
+    """The rules that name one of these, in the order in which they run."""
+    found = []
+    for rule in _rules():
+        definition = operations.definition_of(rule)
+        said = list(dict.fromkeys(place for item_id in ids for place in places(definition, kind, item_id)))
+        if said:
+            found.append(Naming(rule, said))
+    return found
+
+
+def replace_reference(kind: str, old: int, new: int) -> list[Automation]:
+    """Put `new` in the place of `old` in every rule, as new versions; returns the rules that changed.
+
+    A rule may make no sense afterwards (from a stage to the same stage): its page and the list say so.
+    """
+    changed = []
+    for rule in _rules():
+        definition = operations.definition_of(rule)
+        fresh = replaced(definition, kind, old, new)
+        if fresh.to_text() != definition.to_text():
+            operations.rewrite(rule, fresh)
+            changed.append(rule)
+        if rule.examples:
+            fields = definition.conditions.fields
+            rule.examples = [_example_with(one, fields, kind, str(old), str(new)) for one in rule.examples]
+    return changed
+
+
+def _example_with(
+    example: Mapping[str, Any], fields: Mapping[str, Field], kind: str, old: str, new: str
+) -> dict[str, Any]:
+    """An example of a rule (`automation.examples`) with the other id in its record and changes."""
+    found = dict(example)
+    for part in ("record", "changes"):
+        for name, value in example.get(part, {}).items():
+            field = fields.get(name)
+            if field is not None and field.refers_to == kind:
+                put = [new if one == old else one for one in (value if isinstance(value, list) else [value])]
+                found[part] = {**found[part], name: put if isinstance(value, list) else put[0]}
+    return found
+
+
+def _rules() -> list[Automation]:
+    return list(
+        db.session.scalars(
+            select(Automation)
+            .where(Automation.deleted_at.is_(None))
+            .order_by(Automation.position, Automation.id)
+        )
+    )
 
 
 def places(definition: Definition, kind: str, item_id: int) -> list[str]:
@@ -159,7 +225,9 @@ def _test_with(test: Test, fields: Mapping[str, Field], kind: str, old: str, new
     if field is None or field.refers_to != kind or test.value is None:
         return test
     if isinstance(test.value, list):
-        value: Any = list(dict.fromkeys(new if one == old else one for one in test.value))
+        value: Any = sorted(
+            {new if one == old else one for one in test.value}, key=lambda one: (len(one), one)
+        )
     else:
         value = new if test.value == old else test.value
     return test.model_copy(update={"value": value})
