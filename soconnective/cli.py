@@ -20,7 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from waitress import create_server
 
-from soconnective import backup_commands, demo
+from soconnective import backup_commands, demo, rule_commands
 from soconnective.accounts import operations, queries
 from soconnective.accounts.views import setup_code
 from soconnective.automation import retention
@@ -47,6 +47,7 @@ def init_app(app: Flask) -> None:
     ):  # fmt: skip
         app.cli.add_command(command)
     backup_commands.init_app(app)
+    rule_commands.init_app(app)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "soconnective"
 FLOORS = [
     {"core"}, {"events"}, {"jobs"}, {"automation"}, {"accounts"}, {"tags", "notifications", "webhooks"},
     {"mail"}, {"contacts"}, {"deals"}, {"tasks", "appointments"},
-    {"timeline"}, {"inbox"}, {"dashboard", "settings"}, {"demo", "postgresql_setup", "backup_commands"}, {"cli"}, {"__init__"},
+    {"timeline"}, {"inbox"}, {"dashboard", "settings"}, {"demo", "postgresql_setup", "backup_commands", "rule_commands"}, {"cli"}, {"__init__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 

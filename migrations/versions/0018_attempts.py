@@ -1,7 +1,7 @@
 """attempts: what was said of the rules with a change; a run that was taken back
 
 Revision ID: 0018
-Revises: 0014
+Revises: 0017
 
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0018"
-down_revision = "0014"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

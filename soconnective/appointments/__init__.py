@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, g, url_for
 from sqlalchemy import func, or_, select
 
-from soconnective.appointments import actions, automation, conditions, events, views
+from soconnective.appointments import actions, automation, conditions, events, recipes, views
 from soconnective.appointments.models import Appointment, AppointmentPerson
 from soconnective.core import clock
 from soconnective.core.db import db
@@ -27,7 +27,7 @@ from soconnective.core.registry import (
 )
 from soconnective.core.search import among, matching
 
-__all__ = ["actions", "automation", "conditions", "events", "init_app"]
+__all__ = ["actions", "automation", "conditions", "events", "init_app", "recipes"]
 
 
 def init_app(app: Flask) -> None:

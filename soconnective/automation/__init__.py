@@ -22,9 +22,11 @@ from soconnective.automation import (
     health,
     operations,
     queries,
+    recipe_views,
     retention,
     run_action_views,
     run_views,
+    text_views,
     views,
     wait,
 )
@@ -43,9 +45,11 @@ __all__ = [
     "health",
     "init_app",
     "listen",
+    "recipe_views",
     "retention",
     "run_action_views",
     "run_views",
+    "text_views",
     "wait",
 ]
 

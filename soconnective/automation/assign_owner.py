@@ -10,6 +10,7 @@ from sqlalchemy import select
 from wtforms import BooleanField, Form, SelectChoice, SelectField
 
 from soconnective.automation.contracts import (
+    ANY,
     Action,
     ActionFailed,
     Made,
@@ -79,6 +80,12 @@ class AssignOwner(Action):
                 self.person_ids.offer(offered.items())
 
         return AssignOwnerForm
+
+    def written(self, scope: Scope) -> dict[str, Any]:
+        s = self.settings
+        if s.only_if_empty:
+            return {}
+        return {f"{s.target}.{_owner(s.target)}": s.person_id if s.how == "person" else ANY}
 
     def run(self, context: RunContext) -> StepResult:
         target = self.settings.target

@@ -12,6 +12,7 @@ from soconnective.automation.definition import parse
 from soconnective.automation.execution import Job, execute
 from soconnective.automation.models import AutomationRun, AutomationVersion
 from soconnective.automation.trace import Run
+from soconnective.core import clock
 from soconnective.core.db import db
 from soconnective.core.errors import TransactionLost
 from soconnective.events import DomainEvent, EventRow, snapshot_now, tell
@@ -23,9 +24,12 @@ def stored_event(run: AutomationRun) -> DomainEvent:
 
 
 def with_record_of_now(event: DomainEvent) -> DomainEvent | None:
-    """The same event with the record as it is now; None if that is gone."""
+    """The same event with the record as it is now; None if that is gone.
+
+    Conditions about days ("within the last 7 days") are then asked of this moment.
+    """
     snapshot = snapshot_now(event.record_type, event.record_id)
-    return None if snapshot is None else replace(event, snapshot=snapshot)
+    return None if snapshot is None else replace(event, snapshot=snapshot, occurred_at=clock.now())
 
 
 def rule_at(automation_id: int, number: int) -> Rule | None:

@@ -13,6 +13,7 @@ from wtforms.validators import InputRequired, Length
 
 from soconnective.automation import merge
 from soconnective.automation.contracts import (
+    ANY,
     Action,
     ActionFailed,
     Made,
@@ -74,6 +75,11 @@ class ChangeField(Action):
             "value": _input(field, values.get("value")),
         }  # fmt: skip
         return type("ChangeFieldForm", (Form,), parts)
+
+    def written(self, scope: Scope) -> dict[str, Any]:
+        field, value = self.meant, self.settings.value
+        is_known = value is None or (field is not None and field.kind != "date" and "{{" not in value)
+        return {f"{self.settings.target}.{self.settings.field}": value if is_known else ANY}
 
     @property
     def meant(self) -> Field | None:

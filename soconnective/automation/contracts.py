@@ -17,6 +17,8 @@ from wtforms import Form
 
 from soconnective.events import DomainEvent
 
+ANY: Any = "*"  # a value that is not known before it is written
+
 
 class Settings(BaseModel):
     """What a piece of a rule stores. Unknown keys and wrong types are errors, never ignored."""
@@ -134,8 +136,10 @@ class Piece:
     icon: ClassVar[str] = "bolt"
     Settings: ClassVar[type[Settings]] = NoSettings
     form: ClassVar[type[Form]] = NoFields
+    # what a trigger hears and an action changes: "deal.amount", "deal.status=won", or "task" for a new one
     reads: ClassVar[Sequence[str]] = ()
     writes: ClassVar[Sequence[str]] = ()
+    references: ClassVar[Mapping[str, str]] = {}  # setting that holds an id -> the kind of thing it is of
 
     def __init__(self, settings: Any = None) -> None:
         self.settings: Any = self.Settings() if settings is None else settings
@@ -149,6 +153,13 @@ class Piece:
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
         """The builder's form; one whose inputs depend on what is chosen so far (`values`) makes it here."""
         return cls.form
+
+    @classmethod
+    def refers(cls) -> dict[str, str]:
+        """The settings that hold ids, and of what: `references`, and the persons."""
+        known = cls.Settings.model_fields
+        persons = {str(name): "person" for name in ("person_id", "person_ids") if name in known}
+        return {**persons, **cls.references}
 
     @classmethod
     def persons(cls, settings: Any) -> set[int]:
@@ -200,6 +211,18 @@ class Trigger(Piece):
         """Whether this event is meant. Pure: it reads the event only."""
         return Verdict(True)
 
+    def heard(self) -> Sequence[str]:
+        """What it hears with its settings."""
+        return self.reads
+
+    def hears(self, written: Mapping[str, Any]) -> bool:
+        """Whether writing `written` (see `Action.written`) may start it. For the linter, which may be wrong."""
+        for name in self.heard():
+            field, _, value = name.partition("=")
+            if field in written and (not value or written[field] in (ANY, value)):
+                return True
+        return False
+
 
 class Action(Piece):
     """What a rule does, inside its savepoint. It uses operations, never commits, never opens a session.
@@ -210,6 +233,13 @@ class Action(Piece):
     """
 
     only_adds: ClassVar[bool] = False
+
+    def written(self, scope: Scope) -> Mapping[str, Any]:
+        """What it writes with its settings, and the value where it is known, else `ANY`. For the linter.
+
+        What is only filled when it is empty is left out: it cannot go round, and overwrites nothing.
+        """
+        return dict.fromkeys(self.writes, ANY)
 
     def run(self, context: RunContext) -> StepResult:
         raise NotImplementedError(type(self).__name__)

@@ -75,7 +75,7 @@ class StepRow:
             posted = MultiDict([(f"{self.prefix}-{name}", value) for name, value in data.items(multi=True)])
             self.form = form_class(formdata=posted, prefix=self.prefix)
         else:
-            self.form = form_class(prefix=self.prefix, data=stored or {})
+            self.form = form_class(prefix=self.prefix, data=_as_typed(self.cls, stored or {}))
 
     @property
     def label(self) -> str:
@@ -112,6 +112,8 @@ class Builder:
             self.conditions = ConditionForm(self.scope, Conditions.load(None, self.scope))
             self.steps = [StepRow(0, first, self.where, None)] if first else []
             return
+        if self.rule is None:
+            self.form.name.data = definition.name
         self.form.trigger.data = definition.trigger.type_id
         self.trigger_form = self._trigger_form(None, definition.trigger.stored())
         self.conditions = ConditionForm(self.scope, definition.conditions)
@@ -370,6 +372,14 @@ class _Unsaid:
 
     def say(self, _scope: Scope) -> str:
         return self.describe()
+
+
+def _as_typed(cls: Any, stored: dict[str, Any]) -> dict[str, Any]:
+    """Stored settings with their types back (a time is stored as a text); what does not read stays as it is."""
+    try:
+        return cls.Settings.model_validate(stored).model_dump() if cls and stored else stored
+    except ValidationError:
+        return stored
 
 
 def _is_index(text: str, length: int) -> bool:

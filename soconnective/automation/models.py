@@ -46,6 +46,7 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     __table_args__ = tenant_table(
         CheckConstraint("on_failure IN ('undo', 'keep')", name="on_failure"),
         Index("ix_automations_candidates", "tenant_id", "trigger", "is_active", "position", "id"),
+        Index("ix_automations_key", "tenant_id", "key", unique=True),
     )
 
     name: Mapped[str] = mapped_column(String(120))
@@ -62,6 +63,10 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
         UtcDateTime
     )  # by the breaker, until somebody resumes it
     paused_why: Mapped[str | None] = mapped_column(Text)
+    key: Mapped[str | None] = mapped_column(
+        String(140)
+    )  # its name in rules as text; stays when it is renamed
+    examples: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)  # see `automation.examples`
 
 
 class AutomationStep(TenantOwned, Base):

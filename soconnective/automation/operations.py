@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import func, select
 
 from soconnective.automation.definition import Definition, build
+from soconnective.automation.keys import free_key
 from soconnective.automation.models import Automation, AutomationRun, AutomationStep, AutomationVersion
 from soconnective.core import clock
 from soconnective.core.access import current_actor
@@ -26,6 +28,7 @@ def create_automation(definition: Definition, is_active: bool = False) -> Automa
         created_by_id=actor.id,
         created_by_name=actor.name,
         definition_number=0,
+        key=free_key(definition.name),
     )
     _apply(rule, definition)
     _switch(rule, is_active)
@@ -74,6 +77,7 @@ def duplicate_automation(rule: Automation) -> Automation:
         created_by_name=actor.name,
         definition_number=0,
         is_active=False,
+        key=free_key(copy.name),
     )
     _apply(fresh, copy)
     db.session.add(fresh)
@@ -131,17 +135,19 @@ def replace_person(old_id: int, new_id: int | None) -> int:
         definition = definition_of(rule)
         steps = tuple(_with_person(step, old_id, new_id) for step in definition.steps)
         if any(a is not b for a, b in zip(steps, definition.steps, strict=True)):
-            fresh = Definition(
-                definition.name, definition.trigger, steps, definition.on_failure, definition.conditions
-            )
-            _apply(rule, fresh)
-            for step in _steps_of(rule):
-                db.session.delete(step)
-            db.session.flush()
-            _write_steps(rule, fresh)
-            _keep_version(rule, fresh)
+            rewrite(rule, replace(definition, steps=steps))
             changed += 1
     return changed
+
+
+def rewrite(rule: Automation, definition: Definition) -> None:
+    """A new version of what `rule` does, made because something that it names goes; not asked whether it makes sense."""
+    _apply(rule, definition)
+    for step in _steps_of(rule):
+        db.session.delete(step)
+    db.session.flush()
+    _write_steps(rule, definition)
+    _keep_version(rule, definition)
 
 
 def rules_with_person(person_id: int) -> int:

@@ -13,9 +13,11 @@ from soconnective.core.conditions import fields_of
 from soconnective.events import DomainEvent, watches_of
 
 
-def on_event(name: str, label: str, group: str, icon: str) -> type[Trigger]:
-    """A trigger for the event `name`, without settings."""
-    return type(_class_name(name), (Trigger,), _parts(name, label, group, icon))
+def on_event(name: str, label: str, group: str, icon: str, reads: tuple[str, ...] = ()) -> type[Trigger]:
+    """A trigger for the event `name`, without settings. `reads`: whose change it hears (see `Piece.reads`)."""
+    kind, _, what = name.partition(".")
+    told = reads or {"created": (kind,), "deleted": (f"{kind}.deleted",)}.get(what, ())
+    return type(_class_name(name), (Trigger,), {**_parts(name, label, group, icon), "reads": told})
 
 
 def on_change(
@@ -90,6 +92,10 @@ class RecordChanged(Trigger):
             elif name not in cls.others:
                 found[name] = known[name].label if name in known else name.replace("_", " ")
         return found
+
+    def heard(self) -> list[str]:
+        names = [self.settings.field] if self.settings.field else self.names()
+        return [f"{self.record_type}.{name}" for name in names]
 
     def match(self, event: DomainEvent) -> Verdict:
         wanted = self.settings.field

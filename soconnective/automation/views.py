@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 
-from soconnective.automation import operations, queries
+from soconnective.automation import lint, operations, queries
 from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition
+from soconnective.automation.examples import failures
 from soconnective.automation.forms import Builder
 from soconnective.automation.models import Automation
+from soconnective.automation.recipes import draft_of, offered
 from soconnective.automation.registry import action_types
 from soconnective.automation.statistics import statistics_of
-from soconnective.core.access import may
+from soconnective.core.access import can, may
 from soconnective.core.errors import Refused
 from soconnective.core.forms import RecordForm
 
@@ -28,9 +30,14 @@ def index() -> Any:
 
 def _index(failed: RecordForm | None) -> str:
     runs = queries.recent_runs()
+    rules = queries.listed()
     return render_template(
         "automations/index.html",
-        rules=queries.listed(),
+        rules=rules,
+        concerns=lint.concerns(
+            [lint.Known(r.rule.id, r.rule.name, r.definition, r.rule.is_active) for r in rules]
+        ),
+        recipes=[] if rules or not can("automations.edit") else offered(),
         runs=runs,
         names=queries.names_of(runs),
         failed=failed,
@@ -41,7 +48,11 @@ def _index(failed: RecordForm | None) -> str:
 @bp.route("/new", methods=["GET", "POST"])
 @may("automations.edit")
 def new() -> Any:
-    builder = Builder()
+    recipe = request.args.get("recipe") if request.method == "GET" else None
+    draft = draft_of(recipe)
+    if recipe and draft is None:
+        abort(404)
+    builder = Builder(draft)
     if request.method == "POST":
         answer = _save(builder, lambda d: operations.create_automation(d, bool(builder.form.is_active.data)))
         if answer is not None:
@@ -74,12 +85,20 @@ def _save(builder: Builder, operation: Any) -> Any:
         return None
     if builder.form.saved(lambda: _checked(builder, definition, operation)):
         flash("The rule is saved.", "success")
+        for message in _concerns(builder.form.result)[:3]:
+            flash(f"Look at it again: {message}", "warning")
         return redirect(url_for("automations.index"))
     if builder.form.conflict is not None and builder.rule is not None:
         yours, theirs = builder.sentence(), operations.definition_of(builder.rule).sentence()
         if yours != theirs:
             builder.form.conflict.append(("The rule", yours, theirs))
     return None
+
+
+def _concerns(rule: Automation) -> list[str]:
+    """What looks wrong about a rule: what the linter says, and examples that do not hold."""
+    failed = failures(operations.definition_of(rule), rule.examples or ())
+    return [*lint.concerns_of(rule.id), *(f"Does not hold: {said}." for said in failed)]
 
 
 def _checked(builder: Builder, definition: Definition, operation: Any) -> Automation:
@@ -111,6 +130,7 @@ def show(automation_id: int) -> Any:
         rule=rule,
         definition=definition,
         problems=definition.problems(),
+        concerns=_concerns(rule),
         versions=queries.versions(rule.id),
         runs=queries.recent_runs(20, rule.id),
         statistics=statistics_of(rule.id),

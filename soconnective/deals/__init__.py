@@ -35,6 +35,8 @@ from soconnective.deals import (
     events,
     pipeline_views,
     queries,
+    recipes,
+    references,
     stage_sync,
     views,
 )
@@ -42,7 +44,7 @@ from soconnective.deals.models import Deal, DealContact
 from soconnective.deals.pipeline_operations import create_pipeline
 from soconnective.mail import mail_panel
 
-__all__ = ["actions", "automation", "conditions", "events", "init_app", "stage_sync"]
+__all__ = ["actions", "automation", "conditions", "events", "init_app", "recipes", "references", "stage_sync"]
 
 
 def init_app(app: Flask) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from sqlalchemy import func, select
@@ -13,6 +13,7 @@ from wtforms.validators import InputRequired, Length
 
 from soconnective.automation import merge
 from soconnective.automation.contracts import (
+    ANY,
     Action,
     ActionFailed,
     Made,
@@ -29,7 +30,7 @@ from soconnective.core.errors import Refused
 from soconnective.core.fields import MAX_AMOUNT, AmountField, IdField
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
-from soconnective.deals.conditions import stage_names
+from soconnective.deals.conditions import stage_kinds, stage_names
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import create_deal, delete_deal, move_deal, update_deal
 
@@ -72,7 +73,12 @@ class MoveStage(Action):
     icon = "arrow-right"
     Settings = MoveStageSettings
     form = MoveStageForm
-    writes = ("deal.stage_id",)
+    references: ClassVar[Mapping[str, str]] = {"stage_id": "stage"}
+    writes = ("deal.stage_id", "deal.status")
+
+    def written(self, scope: Scope) -> dict[str, Any]:
+        stage_id = self.settings.stage_id
+        return {"deal.stage_id": stage_id, "deal.status": stage_kinds().get(str(stage_id), ANY)}
 
     def run(self, context: RunContext) -> StepResult:
         deal: Deal = record_of(context, "deal")
@@ -129,7 +135,12 @@ class CreateDeal(Action):
     icon = "briefcase"
     Settings = CreateDealSettings
     form = CreateDealForm
+    references: ClassVar[Mapping[str, str]] = {"stage_id": "stage"}
     writes = ("deal",)
+
+    def written(self, scope: Scope) -> dict[str, Any]:
+        kind = stage_kinds().get(str(self.settings.stage_id), "open")
+        return {"deal": ANY, **({"deal.status": kind} if kind != "open" else {})}
 
     def run(self, context: RunContext) -> StepResult:
         title = merge.render(self.settings.title, context.fields).strip()

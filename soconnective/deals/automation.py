@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from sqlalchemy import select
 from wtforms import Form, SelectChoice
@@ -55,6 +56,11 @@ class DealStageChanged(Trigger):
     Settings = StageSettings
     form = StageForm
     reads = ("deal.stage_id",)
+    references: ClassVar[Mapping[str, str]] = {"from_stage_id": "stage", "to_stage_id": "stage"}
+
+    def hears(self, written: Mapping[str, Any]) -> bool:
+        goes_to = written.get("deal.stage_id")
+        return goes_to is not None and self.settings.to_stage_id in (None, goes_to)
 
     def match(self, event: DomainEvent) -> Verdict:
         was, now = event.changes.get("stage_id", (None, None))
@@ -126,7 +132,7 @@ register_trigger(
     on_event("deal.created", "a deal is created", "Deals", "briefcase"),
     on_change("deal.updated", "a deal is changed", "Deals", "edit", others=_MOVES, contact_ids="contacts"),
     DealStageChanged,
-    on_event("deal.won", "a deal is won", "Deals", "trophy"),
-    on_event("deal.lost", "a deal is lost", "Deals", "x"),
+    on_event("deal.won", "a deal is won", "Deals", "trophy", ("deal.status=won",)),
+    on_event("deal.lost", "a deal is lost", "Deals", "x", ("deal.status=lost",)),
     on_event("deal.deleted", "a deal is deleted", "Deals", "trash"),
 )

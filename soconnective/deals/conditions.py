@@ -49,12 +49,19 @@ def stage_names() -> dict[str, str]:
     return dict(_stages())
 
 
+def stage_kinds() -> dict[str, str]:
+    """What each stage means, by the text of its id."""
+    return dict(_kept("kinds"))
+
+
 def _kept(what: str) -> list[tuple[str, str]]:
     session = db.session()
     kept = session.info.get("deals.choices")
     if kept is None or kept[0] is not session.get_transaction() or kept[0] is None:
         rows = session.execute(
-            select(Pipeline.id, Pipeline.name, Stage.id.label("stage_id"), Stage.name.label("stage"))
+            select(
+                Pipeline.id, Pipeline.name, Stage.id.label("stage_id"), Stage.name.label("stage"), Stage.kind
+            )
             .outerjoin(Stage, Stage.pipeline_id == Pipeline.id)
             .order_by(Pipeline.position, Pipeline.id, Stage.position, Stage.id)
         ).all()
@@ -65,7 +72,8 @@ def _kept(what: str) -> list[tuple[str, str]]:
             for row in rows
             if row.stage_id is not None
         }
-        found = {"pipelines": list(pipelines.items()), "stages": list(stages.items())}
+        kinds = [(str(row.stage_id), row.kind) for row in rows if row.stage_id is not None]
+        found = {"pipelines": list(pipelines.items()), "stages": list(stages.items()), "kinds": kinds}
         kept = session.info["deals.choices"] = (session.get_transaction(), found)
     return kept[1][what]  # type: ignore[no-any-return]
 
@@ -75,8 +83,8 @@ register_fields(
     Field("title", "title", "text", lambda: Deal.title),
     Field("amount", "amount", "number", lambda: Deal.amount),
     Field("currency", "currency", "choice", lambda: Deal.currency, choices=currencies),
-    Field("stage_id", "stage", "choice", lambda: Deal.stage_id, choices=_stages, shown="stage"),
-    Field("pipeline_id", "pipeline", "choice", lambda: Deal.pipeline_id, choices=_pipelines, shown="pipeline"),
+    Field("stage_id", "stage", "choice", lambda: Deal.stage_id, choices=_stages, shown="stage", reference="stage"),
+    Field("pipeline_id", "pipeline", "choice", lambda: Deal.pipeline_id, choices=_pipelines, shown="pipeline", reference="pipeline"),
     Field(
         "status", "status", "choice", lambda: Deal.status,
         choices=lambda: DEAL_STATUSES,
@@ -91,6 +99,7 @@ register_fields(
         lambda: through(_primary(), Contact, Contact.job_title), is_related=True,
     ),
     Field("expected_close_on", "expected close", "date", lambda: Deal.expected_close_on),
+    Field("stage_entered_at", "in its stage since", "moment", lambda: Deal.stage_entered_at),
     Field("source", "source", "text", lambda: Deal.source),
     Field("lost_reason", "lost reason", "text", lambda: Deal.lost_reason),
 )  # fmt: skip

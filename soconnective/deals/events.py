@@ -140,6 +140,7 @@ def snapshot(deal: Deal) -> dict[str, Any]:
         "stage": names.stage,
         "stage_id": deal.stage_id,
         "stage_kind": names.stage_kind,
+        "stage_entered_at": plain(deal.stage_entered_at),
         "pipeline": names.pipeline,
         "pipeline_id": deal.pipeline_id,
         "status": deal.status,

@@ -92,3 +92,12 @@ class ReplaceForm(RecordForm):
     def __init__(self, *args: Any, obj: Any, **kwargs: Any) -> None:
         super().__init__(*args, obj=obj, **kwargs)
         self.replacement_id.offer([row for row in stage_choices() if row[0] != obj.id])
+
+
+class RulesForm(ReplaceForm):
+    """What rules name when a whole pipeline goes: a stage of another one."""
+
+    def __init__(self, *args: Any, obj: Any, **kwargs: Any) -> None:
+        super().__init__(*args, obj=obj, **kwargs)
+        own = {stage.id for stage in obj.stages}
+        self.replacement_id.offer([row for row in stage_choices() if row[0] not in own])

@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from soconnective.automation.models import Automation
+from soconnective.automation.references import Naming, replace_reference, rules_naming
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
 from soconnective.deals.models import Deal, Pipeline, Stage
@@ -47,16 +49,47 @@ def rename_pipeline(pipeline: Pipeline, name: str) -> Pipeline:
     return pipeline
 
 
-def delete_pipeline(pipeline: Pipeline) -> None:
-    """Only an empty pipeline that is not the last one can go."""
+def rules_about(pipeline: Pipeline) -> list[Naming]:
+    """The rules that name the pipeline or one of its stages."""
+    named = {
+        found.rule.id: found for found in rules_naming("stage", *(stage.id for stage in pipeline.stages))
+    }
+    for found in rules_naming("pipeline", pipeline.id):
+        named.setdefault(found.rule.id, found)
+    return sorted(named.values(), key=lambda found: (found.rule.position, found.rule.id))
+
+
+def delete_pipeline(pipeline: Pipeline, replacement: Stage | None = None) -> list[Automation]:
+    """Only an empty pipeline that is not the last one can go; rules that name it name `replacement` instead.
+
+    Returns those rules.
+    """
     if db.session.scalar(select(Deal.id).where(Deal.pipeline_id == pipeline.id).limit(1)) is not None:
         raise Refused("This pipeline still holds deals. Move them to another one first.")
     if (db.session.scalar(select(func.count()).select_from(Pipeline)) or 0) < 2:
         raise Refused("A workspace needs at least one pipeline.")
+    if replacement is not None and replacement.pipeline_id == pipeline.id:
+        raise Refused("This stage goes with the pipeline. Choose one of another pipeline.", "replacement_id")
+    named = rules_about(pipeline)
+    if named and replacement is None:
+        raise Refused(
+            f"{_these(named)}. Choose the stage that takes the place of its stages.", "replacement_id"
+        )
+    changed: dict[int, Automation] = {}
+    if replacement is not None:
+        for stage in pipeline.stages:
+            changed |= {rule.id: rule for rule in replace_reference("stage", stage.id, replacement.id)}
+        others = replace_reference("pipeline", pipeline.id, replacement.pipeline_id)
+        changed |= {rule.id: rule for rule in others}
     for stage in list(pipeline.stages):
         db.session.delete(stage)
     db.session.flush()
     db.session.delete(pipeline)
+    return list(changed.values())
+
+
+def _these(named: list[Naming]) -> str:
+    return "One rule names it" if len(named) == 1 else f"{len(named)} rules name it"
 
 
 def add_stage(
@@ -91,8 +124,11 @@ def move_stage(stage: Stage, step: int) -> None:
             other.position = position
 
 
-def replace_stage(stage: Stage, replacement: Stage | None) -> None:
-    """Delete a stage; its deals move to `replacement` first, each with its events."""
+def replace_stage(stage: Stage, replacement: Stage | None) -> list[Automation]:
+    """Delete a stage; its deals move to `replacement` first, each with its events, and rules name that one instead.
+
+    Returns the rules that changed.
+    """
     if len(stage.pipeline.stages) < 2:
         raise Refused("A pipeline needs at least one stage.")
     if deals_in(stage):
@@ -101,8 +137,14 @@ def replace_stage(stage: Stage, replacement: Stage | None) -> None:
         for deal in db.session.scalars(select(Deal).where(Deal.stage_id == stage.id)):
             move_deal(deal, replacement, lost_reason=deal.lost_reason or f"Stage {stage.name} was removed")
         db.session.flush()
+    changed: list[Automation] = []
+    if named := rules_naming("stage", stage.id):
+        if replacement is None or replacement.id == stage.id:
+            raise Refused(f"{_these(named)}. Choose the stage that takes its place.", "replacement_id")
+        changed = replace_reference("stage", stage.id, replacement.id)
     db.session.delete(stage)
     db.session.flush()
+    return changed
 
 
 def deals_in(stage: Stage) -> int:

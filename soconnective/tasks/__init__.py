@@ -26,10 +26,10 @@ from soconnective.core.registry import (
 from soconnective.core.search import among, matching
 from soconnective.core.workspace import workspace_today
 from soconnective.deals.queries import next_steps
-from soconnective.tasks import automation, conditions, events, queries, views
+from soconnective.tasks import automation, conditions, events, queries, recipes, views
 from soconnective.tasks.models import Task
 
-__all__ = ["automation", "conditions", "events", "init_app"]
+__all__ = ["automation", "conditions", "events", "init_app", "recipes"]
 
 
 def init_app(app: Flask) -> None:

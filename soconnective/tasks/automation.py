@@ -132,8 +132,8 @@ class CreateTask(Action):
 
 register_trigger(
     on_event("task.created", "a task is created", "Tasks", "checkbox"),
-    on_event("task.completed", "a task is completed", "Tasks", "checkbox"),
-    on_event("task.reopened", "a task is opened again", "Tasks", "refresh"),
+    on_event("task.completed", "a task is completed", "Tasks", "checkbox", ("task.status=completed",)),
+    on_event("task.reopened", "a task is opened again", "Tasks", "refresh", ("task.status=open",)),
     on_change("task.updated", "a task is changed", "Tasks", "edit", others=("status",)),
     on_event("task.deleted", "a task is deleted", "Tasks", "trash"),
 )

@@ -77,8 +77,8 @@ def _shortened(text: str, length: int) -> str:
 
 
 register_trigger(
-    on_event("note.logged", "a note is written", "Notes", "note"),
-    on_event("note.updated", "a note is edited", "Notes", "edit"),
+    on_event("note.logged", "a note is written", "Notes", "note", ("note",)),
+    on_event("note.updated", "a note is edited", "Notes", "edit", ("note.body",)),
     on_event("note.deleted", "a note is deleted", "Notes", "trash"),
 )
 register_undoable(Undoable("note", delete_note, lambda note, values: None, ()))

@@ -13,6 +13,7 @@ from soconnective.core.conditions.fields import (
     register_more_fields,
     through,
 )
+from soconnective.core.conditions.impossible import never_holds
 from soconnective.core.conditions.operators import OPERATORS, Now, operators_of
 from soconnective.core.conditions.sql import where
 from soconnective.core.conditions.tree import Group, Test, describe, each_test, problems
@@ -29,6 +30,7 @@ __all__ = [
     "each_test",
     "evaluate",
     "fields_of",
+    "never_holds",
     "operators_of",
     "problems",
     "register_fields",

@@ -25,7 +25,8 @@ class Field:
     `column()` is where it stands (None: only events know it). `choices()` are (value, label) of a choice;
     `record_type` is what a record field points to; `shown` names the snapshot's value that people read
     (the company's name beside its id). `is_related`: it belongs to another record that this one points to, so
-    no event of this record tells of its change.
+    no event of this record tells of its change. `reference` names the kind of thing whose id a choice holds
+    (the stage), so that rules as text can say it by name.
     """
 
     name: str
@@ -36,6 +37,12 @@ class Field:
     record_type: str = ""
     shown: str = ""
     is_related: bool = False
+    reference: str = ""
+
+    @property
+    def refers_to(self) -> str:
+        """The kind of thing whose id it holds ("stage", "person", "company"); empty for a plain value."""
+        return self.reference or {"person": "person", "record": self.record_type}.get(self.kind, "")
 
     def read(self, stored: Any) -> Any:
         """A stored JSON value as what is compared: lower-case text, Decimal, date, datetime, or an id's text."""
