@@ -26,6 +26,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         events,
         jobs,
         settings,
+        tags,
         tasks,
         timeline,
     )
@@ -45,6 +46,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         jobs,
         automation,
         accounts,
+        tags,
         contacts,
         deals,
         tasks,

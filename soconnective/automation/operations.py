@@ -134,14 +134,19 @@ def replace_person(old_id: int, new_id: int | None) -> int:
             fresh = Definition(
                 definition.name, definition.trigger, steps, definition.on_failure, definition.conditions
             )
-            _apply(rule, fresh)
-            for step in _steps_of(rule):
-                db.session.delete(step)
-            db.session.flush()
-            _write_steps(rule, fresh)
-            _keep_version(rule, fresh)
+            rewrite_automation(rule, fresh)
             changed += 1
     return changed
+
+
+def rewrite_automation(rule: Automation, definition: Definition) -> None:
+    """Save what a replacement made of a rule, as a new version, whether all of it makes sense or not."""
+    _apply(rule, definition)
+    for step in _steps_of(rule):
+        db.session.delete(step)
+    db.session.flush()
+    _write_steps(rule, definition)
+    _keep_version(rule, definition)
 
 
 def rules_with_person(person_id: int) -> int:

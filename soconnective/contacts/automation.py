@@ -6,6 +6,8 @@ from soconnective.automation.registry import register_trigger
 from soconnective.automation.triggers import on_change, on_event
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.contacts.operations import update_company, update_contact
+from soconnective.tags.facts import FIELD
+from soconnective.tags.triggers import on_tags
 
 register_writable(
     Writable("contact", update_contact, ("first_name", "last_name", "job_title"), (), "owner_id"),
@@ -13,9 +15,18 @@ register_writable(
 )
 register_trigger(
     on_event("contact.created", "a contact is created", "Contacts", "users"),
-    on_change("contact.updated", "a contact is changed", "Contacts", "edit", identities="e-mail or phone"),
+    on_change(
+        "contact.updated",
+        "a contact is changed",
+        "Contacts",
+        "edit",
+        others=(FIELD,),
+        identities="e-mail or phone",
+    ),
     on_event("contact.deleted", "a contact is deleted", "Contacts", "trash"),
     on_event("company.created", "a company is created", "Companies", "building"),
-    on_change("company.updated", "a company is changed", "Companies", "edit"),
+    on_change("company.updated", "a company is changed", "Companies", "edit", others=(FIELD,)),
     on_event("company.deleted", "a company is deleted", "Companies", "trash"),
+    *on_tags("contact", "a contact", "Contacts"),
+    *on_tags("company", "a company", "Companies"),
 )

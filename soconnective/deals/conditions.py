@@ -9,7 +9,9 @@ from sqlalchemy import select
 from soconnective.core.conditions import Field, register_fields
 from soconnective.core.db import db
 from soconnective.core.formats import currencies
+from soconnective.deals.events import DEALS
 from soconnective.deals.models import Deal, DealContact, Pipeline, Stage
+from soconnective.tags.queries import tag_field
 
 
 def _primary() -> Any:
@@ -73,4 +75,5 @@ register_fields(
     Field("expected_close_on", "expected close", "date", lambda: Deal.expected_close_on),
     Field("source", "source", "text", lambda: Deal.source),
     Field("lost_reason", "lost reason", "text", lambda: Deal.lost_reason),
+    tag_field(DEALS),
 )  # fmt: skip
