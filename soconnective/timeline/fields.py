@@ -87,7 +87,8 @@ def title_of(row: EventRow, declared: str, names: Names) -> str:
     if change is None:
         return declared
     ids: list[Any] = row.changes.get(TAGS, [[], []])[change[1]]
-    return f"{change[0]} the {'tag' if len(ids) == 1 else 'tags'} {names.of(TAGS, ids)}"
+    said = sorted((names.of(TAGS, tag_id) for tag_id in ids), key=str.casefold)
+    return f"{change[0]} the {'tag' if len(ids) == 1 else 'tags'} {', '.join(said)}"
 
 
 def _tells(row: EventRow) -> bool:

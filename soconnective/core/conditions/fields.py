@@ -76,7 +76,8 @@ class Field:
         if value is None or value == "":
             return None
         if isinstance(value, list):
-            return ", ".join(self.label_of(one) or "one that is gone" for one in value) or None
+            said = sorted((self.label_of(one) or "one that is gone" for one in value), key=str.casefold)
+            return ", ".join(said) or None
         if self.kind in ("choice", "tags") and self.choices is not None:
             return dict(self.choices()).get(str(value))
         if self.kind == "person":
