@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from soconnective.automation.conditions import event_fields
 from soconnective.automation.contracts import Piece
-from soconnective.automation.definition import Definition
+from soconnective.automation.definition import Definition, parse
 from soconnective.automation.flow import If
-from soconnective.automation.models import Automation
-from soconnective.automation.operations import definition_of, rewrite_automation
+from soconnective.automation.models import Automation, AutomationVersion
+from soconnective.automation.operations import rewrite_automation
 from soconnective.core.conditions import Group, Test, each_test
 from soconnective.core.db import db
 
@@ -30,18 +30,30 @@ class Reference:
 
 def rules_naming(reference: Reference) -> list[Automation]:
     """The rules that name it, in their order; those that are switched off among them."""
-    rules = db.session.scalars(
-        select(Automation).where(Automation.deleted_at.is_(None)).order_by(Automation.position, Automation.id)
-    )
-    return [rule for rule in rules if names(definition_of(rule), reference)]
+    return [rule for rule, _definition in _naming(reference)]
 
 
 def replace_in_rules(old: Reference, new_id: int) -> int:
     """Let every rule that names `old` name another one; returns how many rules changed."""
-    rules = rules_naming(old)
-    for rule in rules:
-        rewrite_automation(rule, with_other(definition_of(rule), old, new_id))
-    return len(rules)
+    found = _naming(old)
+    for rule, definition in found:
+        rewrite_automation(rule, with_other(definition, old, new_id))
+    return len(found)
+
+
+def _naming(reference: Reference) -> list[tuple[Automation, Definition]]:
+    """One statement, however many rules there are."""
+    rows = db.session.execute(
+        select(Automation, AutomationVersion.definition)
+        .join(
+            AutomationVersion,
+            (AutomationVersion.automation_id == Automation.id)
+            & (AutomationVersion.number == Automation.definition_number),
+        )
+        .where(Automation.deleted_at.is_(None))
+        .order_by(Automation.position, Automation.id)
+    ).all()
+    return [(rule, found) for rule, text in rows if names(found := parse(text), reference)]
 
 
 def names(definition: Definition, reference: Reference) -> bool:

@@ -81,6 +81,10 @@ def _tag_change(row: EventRow) -> tuple[str, int] | None:
     return TAG_CHANGES.get(row.name.rsplit(".", 1)[1])
 
 
+def is_about_tags(row: EventRow) -> bool:
+    return _tag_change(row) is not None
+
+
 def title_of(row: EventRow, declared: str, names: Names) -> str:
     """What an entry is headed: of tags which ones, of all else what the event is called."""
     change = _tag_change(row)
