@@ -43,10 +43,37 @@ STATEMENTS = bool(os.environ.get("STATEMENTS"))
 COLUMNS = ("case", "median", "p95", "bare", "ratio", "statements", "number")
 
 
-def rules(number: int, trigger: str = "deal.won", settings: Any = None, steps: Any = None) -> None:
+def asks(*tests: tuple[str, str, Any]) -> dict[str, Any]:
+    return {"match": "all", "items": [{"field": f, "operator": o, "value": v} for f, o, v in tests]}
+
+
+TEN = asks(
+    ("title", "contains", "deal"), ("amount", "empty", None), ("status", "is", "won"), ("source", "empty", None),
+    ("lost_reason", "empty", None), ("title", "not_contains", "x9"), ("currency", "is", "EUR"),
+    ("expected_close_on", "empty", None), ("title", "starts_with", "Deal"), ("actor_kind", "is_not", "automation"),
+)  # fmt: skip
+FIVE = [
+    *(
+        part
+        for n in range(4)
+        for part in (
+            ("otherwise_if" if n else "if", {"conditions": asks(("amount", "greater", str(n)))}),
+            ("log_note", {"body": f"{n}"}),
+        )
+    ),
+    ("otherwise", {}),
+    *KICKOFF,
+    ("end_if", {}),
+]
+
+
+def rules(
+    number: int, trigger: str = "deal.won", settings: Any = None, steps: Any = None, conditions: Any = None
+) -> None:
     with write_transaction():
         for index in range(number):
-            create_automation(build(f"R{index}", trigger, settings or {}, steps or KICKOFF), is_active=True)
+            definition = build(f"R{index}", trigger, settings or {}, steps or KICKOFF, "undo", conditions)
+            create_automation(definition, is_active=True)
 
 
 def deals(team: Team, number: int) -> list[Any]:
@@ -111,6 +138,7 @@ def cases(number: int) -> list[Case]:
         Case("W0 stage update, listeners off", lambda team: None, {Task: 0}, number, listens=False),
         Case("W2 events, no rule", lambda team: None, {Task: 0}, number),
         Case("W1 one matching rule", lambda team: rules(1), one, number),
+        Case("W1 with 10 conditions and 5 branches", lambda team: rules(1, steps=FIVE, conditions=TEN), one, number),
         Case("W3 beside 1,000 rules on other triggers", beside(1000, "contact.created"), one, number),
         Case("W3 beside 100 that do not match", beside(100, "deal.stage_changed", lambda team: {"from_stage_id": team.stages["Lead"]}),
              {Task: 1, Note: 1, AutomationRun: 101}, number // 3),

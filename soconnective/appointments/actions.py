@@ -8,7 +8,7 @@ from pydantic import Field
 from wtforms import Form, IntegerField, StringField, TimeField
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from soconnective.appointments.operations import schedule_appointment, update_appointment
+from soconnective.appointments.operations import delete_appointment, schedule_appointment, update_appointment
 from soconnective.automation import merge
 from soconnective.automation.contracts import (
     Action,
@@ -20,6 +20,7 @@ from soconnective.automation.contracts import (
     StepResult,
 )
 from soconnective.automation.registry import register_action
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.core import clock
 from soconnective.core.forms import clean_text
@@ -112,4 +113,12 @@ class CreateAppointment(Action):
 
 
 register_writable(Writable("appointment", update_appointment, ("title", "place"), ("title",), "owner_id"))
+register_undoable(
+    Undoable(
+        "appointment",
+        delete_appointment,
+        lambda appointment, values: update_appointment(appointment, **values),
+        ("title", "details", "starts_at", "ends_at", "place", "owner_id", "deal_id", "contact_id"),
+    )
+)
 register_action(CreateAppointment)

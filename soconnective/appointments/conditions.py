@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from soconnective.appointments.models import Appointment
-from soconnective.core.conditions import Field, register_fields
+from soconnective.core.conditions import Field, register_fields, through
+from soconnective.deals.conditions import DEAL_STATUSES, stage_names
+from soconnective.deals.models import Deal
 
 register_fields(
     "appointment",
@@ -18,4 +20,13 @@ register_fields(
     Field("owner_id", "owner", "person", lambda: Appointment.owner_id, shown="owner"),
     Field("deal_id", "deal", "record", lambda: Appointment.deal_id, record_type="deal", shown="deal"),
     Field("contact_id", "contact", "record", lambda: Appointment.contact_id, record_type="contact", shown="contact"),
+    Field("deal_amount", "deal's amount", "number", lambda: through(Appointment.deal_id, Deal, Deal.amount), is_related=True),
+    Field(
+        "deal_stage_id", "deal's stage", "choice", lambda: through(Appointment.deal_id, Deal, Deal.stage_id),
+        choices=lambda: tuple(stage_names().items()), is_related=True,
+    ),
+    Field(
+        "deal_status", "deal's status", "choice", lambda: through(Appointment.deal_id, Deal, Deal.status),
+        choices=lambda: DEAL_STATUSES, is_related=True,
+    ),
 )  # fmt: skip

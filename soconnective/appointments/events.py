@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
-
 from soconnective.appointments.models import Appointment, AppointmentPerson
 from soconnective.contacts.models import Contact
 from soconnective.core.db import db, plain
@@ -84,18 +82,8 @@ def classify(change: Change) -> list[str]:
 
 
 def snapshot(appointment: Appointment) -> dict[str, Any]:
-    deal = contact = None
-    if appointment.deal_id is not None or appointment.contact_id is not None:
-        names = db.session.execute(
-            select(
-                select(Deal.title).where(Deal.id == appointment.deal_id).scalar_subquery().label("deal"),
-                select(Contact.name)
-                .where(Contact.id == appointment.contact_id)
-                .scalar_subquery()
-                .label("contact"),
-            )
-        ).one()
-        deal, contact = names.deal, names.contact
+    deal = db.session.get(Deal, appointment.deal_id) if appointment.deal_id is not None else None
+    contact = db.session.get(Contact, appointment.contact_id) if appointment.contact_id is not None else None
     owner = people().get(appointment.owner_id or 0)
     return {
         "id": appointment.id,
@@ -107,9 +95,12 @@ def snapshot(appointment: Appointment) -> dict[str, Any]:
         "status": appointment.status,
         "owner": owner.name if owner else None,
         "owner_id": appointment.owner_id,
-        "deal": deal,
+        "deal": deal.title if deal else None,
         "deal_id": appointment.deal_id,
-        "contact": contact,
+        "deal_amount": plain(deal.amount) if deal else None,
+        "deal_stage_id": deal.stage_id if deal else None,
+        "deal_status": deal.status if deal else None,
+        "contact": contact.name if contact else None,
         "contact_id": appointment.contact_id,
     }
 

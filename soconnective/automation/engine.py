@@ -186,6 +186,11 @@ def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) ->
         run.say_verdict(verdict)
         if not verdict.matched:
             run.outcome, run.detail = "not_matched", verdict.reason
+        elif event.rules == "log":
+            run.outcome, run.detail = (
+                "skipped",
+                "would have run; whoever made this change asked to only log it",
+            )
         elif reason := chain.stopped(event, rule):
             run.outcome, run.detail = "skipped", f"stopped: {reason}"
         else:

@@ -35,6 +35,7 @@ class Job:
     caused: list[DomainEvent] = field(default_factory=list)
     is_done: bool = False  # what it made is kept
     start: int = 0  # the step to begin with: after a wait not the first
+    done: frozenset[int] = frozenset()  # steps that an earlier attempt did and kept
 
     @property
     def actor(self) -> Actor:
@@ -113,6 +114,8 @@ def _in_savepoint(session: OrmSession, job: Job, carefully: bool) -> None:
 def _steps(session: OrmSession, job: Job, carefully: bool) -> None:
     context, run = _context(job), job.run
     for index, action in walk(session, job.rule.definition.steps, run, context, job.start):
+        if index in job.done:
+            continue
         try:
             result = action.run(context)
             if carefully:
@@ -132,7 +135,8 @@ def _keeping(session: OrmSession, job: Job) -> None:
     context, run = _context(job), job.run
     with savepoint(session):
         for index, action in walk(session, job.rule.definition.steps, run, context, job.start):
-            _attempt(session, context, run, index, action)
+            if index not in job.done:
+                _attempt(session, context, run, index, action)
         if run.planned_at is not None:
             go_on_later(job.event, job.rule.id, run)
         session.flush()

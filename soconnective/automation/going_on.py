@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from sqlalchemy import select
 
-from soconnective.automation import engine
+from soconnective.automation.attempt import perform, rule_at, stored_event, with_record_of_now
 from soconnective.automation.candidates import Rule
-from soconnective.automation.definition import parse
-from soconnective.automation.execution import Job as Performance
-from soconnective.automation.execution import execute
-from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
+from soconnective.automation.models import Automation, AutomationRun
 from soconnective.automation.trace import Run
 from soconnective.automation.waiting import KIND, end
-from soconnective.core.access import Actor
 from soconnective.core.db import db
-from soconnective.core.errors import TransactionLost
-from soconnective.events import DomainEvent, EventRow, snapshot_now, tell
+from soconnective.events import DomainEvent
 from soconnective.jobs import Job, JobKind, register_job
 
 
@@ -40,10 +34,10 @@ class GoOn(JobKind):
         run = _waiting(job)
         if run is None:
             return
-        event, why = _event_now(run)
+        event = with_record_of_now(stored_event(run))
         rule = _rule(run)
         if event is None:
-            end(run, why)
+            end(run, "its record was deleted")
         elif rule is None:
             end(run, "the rule was switched off or deleted")
         else:
@@ -63,7 +57,7 @@ def _waiting(job: Job) -> AutomationRun | None:
         .where(
             AutomationRun.event_id == job.payload["event_id"],
             AutomationRun.automation_id == job.payload["automation_id"],
-            AutomationRun.attempt == 0,
+            AutomationRun.attempt == job.payload.get("attempt", 0),
             AutomationRun.outcome == "waiting",
         )
         .with_for_update()
@@ -75,50 +69,21 @@ def _rule(run: AutomationRun) -> Rule | None:
     now = db.session.get(Automation, run.automation_id)
     if now is None or now.deleted_at is not None or not now.is_active:
         return None
-    version = db.session.scalars(
-        select(AutomationVersion).where(
-            AutomationVersion.automation_id == now.id, AutomationVersion.number == run.automation_number
-        )
-    ).one()
-    return Rule(now.id, version.number, parse(version.definition))
-
-
-def _event_now(run: AutomationRun) -> tuple[DomainEvent | None, str]:
-    """The event that started the run, with the record as it is now; or why there is none."""
-    row = db.session.get_one(EventRow, run.event_id)
-    snapshot = snapshot_now(row.record_type, row.record_id)
-    if snapshot is None:
-        return None, "its record was deleted"
-    event = DomainEvent(
-        row.name,
-        row.tenant_id,
-        row.record_type,
-        row.record_id,
-        Actor(row.actor_kind, row.actor_id, row.actor_name),
-        row.occurred_at,
-        dict(row.changes),
-        snapshot,
-    )
-    return replace(event, id=row.id, parent_id=row.parent_id, root_id=row.root_id, depth=row.depth), ""
+    return rule_at(now.id, run.automation_number or 0)
 
 
 def _go_on(row: AutomationRun, rule: Rule, event: DomainEvent, step: int, is_woken: bool) -> None:
     began = perf_counter()
-    session = db.session()
     run = Run(
-        event, rule.id, rule.number, steps=_passed(row.trace, is_woken), checks=row.trace.get("checks", [])
+        event,
+        rule.id,
+        rule.number,
+        steps=_passed(row.trace, is_woken),
+        checks=row.trace.get("checks", []),
+        attempt=row.attempt,
     )
     run.kept = len(run.steps)
-    performance = Performance(event, rule, run, start=step)
-    try:
-        execute(session, performance)
-        tell(session, performance.caused)
-    except TransactionLost:
-        raise
-    except Exception as error:
-        if performance.is_done:
-            raise
-        engine.fail(session, run, rule, error)
+    perform(run, rule, step)
     made = run.as_row()
     for name in ("outcome", "detail", "trace", "planned_at", "waits_for"):
         setattr(row, name, made[name])

@@ -114,8 +114,9 @@ class AutomationTurn(TenantOwned, Base):
 class AutomationRun(TenantOwned, Base):
     """One rule looking at one event: what came of it, in words and as a trace.
 
-    Attempt 0 is the live run; unique, so that one fact fires a rule once. `automation_id` is NULL
-    where the engine itself failed before it got to a rule.
+    Attempt 0 is the live run; unique, so that one fact fires a rule once. Further attempts were asked for
+    by a person (`asked_by`). `undone_at`: what it did was taken back. `automation_id` is NULL where the
+    engine itself failed before it got to a rule.
     """
 
     __tablename__ = "automation_runs"
@@ -150,3 +151,5 @@ class AutomationRun(TenantOwned, Base):
     seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     planned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     waits_for: Mapped[str | None] = mapped_column(String(80))
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    asked_by: Mapped[str | None] = mapped_column(String(200))

@@ -17,6 +17,7 @@ from soconnective.core.db import db
 from soconnective.events import EventRow
 
 FAILED = ("failed", "partly_succeeded")
+NOT_ASKED = "Whoever made this change asked that no rule looks."
 
 
 @dataclass
@@ -197,28 +198,49 @@ def causes(event_id: int) -> list[Link]:
             break
         made_by = None
         if event.parent_id is not None and event.actor_kind == "automation":
-            made_by = db.session.scalar(
-                select(AutomationRun).where(
-                    AutomationRun.event_id == event.parent_id, AutomationRun.automation_id == event.actor_id
+            made_by = db.session.scalars(
+                select(AutomationRun)
+                .where(
+                    AutomationRun.event_id == event.parent_id,
+                    AutomationRun.automation_id == event.actor_id,
+                    AutomationRun.started_at <= event.occurred_at,
                 )
-            )
+                .order_by(AutomationRun.attempt.desc())
+            ).first()
         chain.append(Link(event, made_by))
         current = event.parent_id
     return chain
 
 
 def caused_by(run: AutomationRun) -> list[EventRow]:
-    """What the run's rule changed: the events below its event that it acted in."""
+    """What the run changed: the events below its event that its rule acted in, between this attempt and the next."""
+    next_one = db.session.scalar(
+        select(func.min(AutomationRun.started_at)).where(
+            AutomationRun.event_id == run.event_id,
+            AutomationRun.automation_id == run.automation_id,
+            AutomationRun.attempt > run.attempt,
+        )
+    )
+    statement = select(EventRow).where(
+        EventRow.parent_id == run.event_id,
+        EventRow.actor_kind == "automation",
+        EventRow.actor_id == run.automation_id,
+        EventRow.occurred_at >= run.started_at,
+    )
+    if next_one is not None:
+        statement = statement.where(EventRow.occurred_at < next_one)
+    return list(db.session.scalars(statement.order_by(EventRow.id).limit(100)))
+
+
+def attempts_of(run: AutomationRun) -> list[AutomationRun]:
+    """Every attempt of the same rule at the same event, the live one first."""
+    if run.automation_id is None:
+        return [run]
     return list(
         db.session.scalars(
-            select(EventRow)
-            .where(
-                EventRow.parent_id == run.event_id,
-                EventRow.actor_kind == "automation",
-                EventRow.actor_id == run.automation_id,
-            )
-            .order_by(EventRow.id)
-            .limit(100)
+            select(AutomationRun)
+            .where(AutomationRun.event_id == run.event_id, AutomationRun.automation_id == run.automation_id)
+            .order_by(AutomationRun.attempt)
         )
     )
 
@@ -251,7 +273,8 @@ def why(event: EventRow) -> list[Why]:
         deleted_at = rule.deleted_at
         if run is None and deleted_at and (rule.trigger != event.name or deleted_at < event.occurred_at):
             continue
-        found.append(Why(rule.name, rule.id, run, "" if run else _why_not(rule, event)))
+        reason = NOT_ASKED if event.rules == "skip" else _why_not(rule, event)
+        found.append(Why(rule.name, rule.id, run, "" if run else reason))
     return found
 
 

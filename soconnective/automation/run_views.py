@@ -87,7 +87,15 @@ def run(run_id: int) -> Any:
         titles={name: kind.title for name, kind in event_types().items()},
         types=registry.record_types,
         living=_living(found),
+        attempts=queries.attempts_of(found),
+        rule=rule_of(found),
     )
+
+
+def rule_of(found: AutomationRun) -> Automation | None:
+    """The rule of a run, if it can still be run."""
+    rule = db.session.get(Automation, found.automation_id) if found.automation_id else None
+    return rule if rule is not None and rule.deleted_at is None else None
 
 
 def _living(found: AutomationRun) -> dict[tuple[str, int], str]:

@@ -48,6 +48,7 @@ class Run:
     planned_at: datetime | None = None  # when a waiting run goes on
     waits_for: str | None = None  # the event that lets it go on before
     goes_on_at: int = 0  # the step with which it goes on then
+    attempt: int = 0  # 0 is the live run; 1 and more were asked for by a person
 
     def say_verdict(self, verdict: Verdict) -> None:
         self.checks = [check.as_json() for check in verdict.checks]
@@ -116,7 +117,7 @@ class Run:
             "automation_id": self.automation_id,
             "automation_number": self.automation_number,
             "event_id": self.event.id,
-            "attempt": 0,
+            "attempt": self.attempt,
             "record_type": self.event.record_type,
             "record_id": self.event.record_id,
             "outcome": self.outcome,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.models import AutomationRun
@@ -17,58 +17,69 @@ from soconnective.events import DomainEvent
 from soconnective.jobs import Job, cancel, enqueue
 
 KIND = "automation.go_on"
+_r: Any = AutomationRun.__table__.c
+
+# Core, with the tenant named: this runs for every save.
+_waiting = select(
+    _r.event_id, _r.automation_id, _r.attempt, _r.record_type, _r.record_id, _r.waits_for
+).where(
+    _r.tenant_id == bindparam("tenant_id"),
+    _r.outcome == text("'waiting'"),  # spelled out, so that the partial index is used
+    _r.record_type.in_(bindparam("types", expanding=True)),
+    _r.record_id.in_(bindparam("ids", expanding=True)),
+)
 
 
 def go_on_later(event: DomainEvent, rule_id: int, run: Run) -> None:
     """Enqueue what goes on with `run`, in the transaction of the run itself."""
-    payload = {"event_id": event.id, "automation_id": rule_id, "step": run.goes_on_at}
+    payload = {
+        "event_id": event.id,
+        "automation_id": rule_id,
+        "attempt": run.attempt,
+        "step": run.goes_on_at,
+    }
     enqueue(
         KIND,
         payload,
         at=run.planned_at,
-        key=_key(event.id, rule_id, run.goes_on_at),
+        key=f"{KIND}-{event.id}-{rule_id}-{run.attempt}-{run.goes_on_at}",
         about=(event.record_type, event.record_id),
         event_id=event.id,
     )
 
 
-def _key(event_id: int | None, rule_id: int, step: int) -> str:
-    return f"{KIND}-{event_id}-{rule_id}-{step}"
-
-
 def wake(session: OrmSession, events: Sequence[DomainEvent]) -> None:
     """Let the runs go on that waited for one of `events`; one whose record was deleted goes on to its end."""
-    happened = [(fact.record_type, fact.record_id, fact.name) for fact in events]
-    table: Any = AutomationRun.__table__.c
-    deleted = [(kind, record_id) for kind, record_id, name in happened if name.endswith(".deleted")]
-    record = tuple_(table.record_type, table.record_id)
-    is_meant = tuple_(table.record_type, table.record_id, table.waits_for).in_(happened)
-    found = session.execute(
-        select(AutomationRun.event_id, AutomationRun.automation_id).where(
-            table.outcome == "waiting",
-            record.in_({(kind, record_id) for kind, record_id, _name in happened}),
-            or_(is_meant, record.in_(deleted)) if deleted else is_meant,
-        )
-    ).all()
-    for event_id, rule_id in found:
-        for job in _jobs_of(event_id, rule_id):
-            job.next_at = clock.now()
-            job.payload = {**job.payload, "woken": True}
+    happened = {(fact.record_type, fact.record_id, fact.name) for fact in events}
+    if not happened:
+        return
+    which = {
+        "tenant_id": events[0].tenant_id,
+        "types": list({fact.record_type for fact in events}),
+        "ids": list({fact.record_id for fact in events}),
+    }
+    for run in session.connection().execute(_waiting, which).all():
+        record = (run.record_type, run.record_id)
+        if (*record, run.waits_for) in happened or (*record, f"{run.record_type}.deleted") in happened:
+            for job in _jobs_of(run.event_id, run.automation_id, run.attempt):
+                job.next_at = clock.now()
+                job.payload = {**job.payload, "woken": True}
 
 
-def _jobs_of(event_id: int, rule_id: int | None) -> list[Job]:
+def _jobs_of(event_id: int, rule_id: int | None, attempt: int) -> list[Job]:
     """The live job of a waiting run."""
     rows = db.session.scalars(
         select(Job).where(Job.kind == KIND, Job.state == "ready", Job.event_id == event_id)
     )
-    return [job for job in rows if job.payload.get("automation_id") == rule_id]
+    wanted = (rule_id, attempt)
+    return [j for j in rows if (j.payload.get("automation_id"), j.payload.get("attempt", 0)) == wanted]
 
 
 def cancel_run(run: AutomationRun, why: str) -> None:
     """End a waiting run. Raises `Refused` if it does not wait any more."""
     if run.outcome != "waiting":
         raise Refused("It does not wait any more.")
-    for job in _jobs_of(run.event_id, run.automation_id):
+    for job in _jobs_of(run.event_id, run.automation_id, run.attempt):
         cancel(job)
     end(run, why)
 

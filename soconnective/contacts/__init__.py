@@ -50,6 +50,7 @@ def init_app(app: Flask) -> None:
                 ("phone", "phone"),
                 ("job_title", "job title"),
                 ("company", "company"),
+                ("company_domain", "company's domain"),
                 ("owner", "owner"),
                 ("tags", "tags"),
             ),

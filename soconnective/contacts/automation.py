@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from soconnective.automation.registry import register_trigger
 from soconnective.automation.triggers import on_change, on_event
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
-from soconnective.contacts.operations import update_company, update_contact
+from soconnective.contacts.operations import delete_company, delete_contact, update_company, update_contact
 from soconnective.tags.facts import FIELD
 from soconnective.tags.triggers import on_tags
 
 register_writable(
     Writable("contact", update_contact, ("first_name", "last_name", "job_title"), (), "owner_id"),
     Writable("company", update_company, ("name", "domain", "phone"), ("name",), "owner_id"),
+)
+register_undoable(
+    Undoable(
+        "contact",
+        delete_contact,
+        lambda contact, values: update_contact(contact, **values),
+        ("first_name", "last_name", "job_title", "company_id", "owner_id"),
+        ("name",),
+    ),
+    Undoable(
+        "company",
+        delete_company,
+        lambda company, values: update_company(company, **values),
+        ("name", "domain", "phone", "about", "owner_id"),
+    ),
 )
 register_trigger(
     on_event("contact.created", "a contact is created", "Contacts", "users"),

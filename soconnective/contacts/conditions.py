@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from soconnective.contacts.events import COMPANIES, CONTACTS
 from soconnective.contacts.models import Company, Contact, ContactIdentity
-from soconnective.core.conditions import Field, register_fields
+from soconnective.core.conditions import Field, register_fields, through
 from soconnective.tags.queries import tag_field
 
 
@@ -37,7 +37,11 @@ register_fields(
     ),
     Field("owner_id", "owner", "person", lambda: Contact.owner_id, shown="owner"),
     tag_field(CONTACTS),
-)
+    Field(
+        "company_domain", "company's domain", "text",
+        lambda: through(Contact.company_id, Company, Company.domain), is_related=True,
+    ),
+)  # fmt: skip
 register_fields(
     "company",
     Field("name", "name", "text", lambda: Company.name),

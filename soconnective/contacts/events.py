@@ -106,6 +106,7 @@ def contact_snapshot(contact: Contact) -> dict[str, Any]:
         "job_title": contact.job_title,
         "company": contact.company.name if contact.company_id and contact.company else None,
         "company_id": contact.company_id,
+        "company_domain": contact.company.domain if contact.company_id and contact.company else None,
         "owner": owner.name if owner else None,
         "owner_id": contact.owner_id,
         **tags_told(contact),

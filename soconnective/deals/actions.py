@@ -22,6 +22,7 @@ from soconnective.automation.contracts import (
     StepResult,
 )
 from soconnective.automation.registry import register_action
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, check_target, record_of, register_writable
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
@@ -30,7 +31,7 @@ from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
 from soconnective.deals.conditions import stage_names
 from soconnective.deals.models import Deal, Stage
-from soconnective.deals.operations import create_deal, move_deal, update_deal
+from soconnective.deals.operations import create_deal, delete_deal, move_deal, update_deal
 
 TITLE_LENGTH = 200
 
@@ -184,4 +185,16 @@ register_writable(
         _open_counts,
     )
 )
+register_undoable(
+    Undoable(
+        "deal",
+        delete_deal,
+        lambda deal, values: update_deal(deal, **values),
+        (
+            "title", "amount", "currency", "stage_id", "owner_id", "company_id",
+            "expected_close_on", "source", "lost_reason",
+        ),
+        ("pipeline_id", "status"),
+    )
+)  # fmt: skip
 register_action(MoveStage, CreateDeal)

@@ -6,12 +6,15 @@ from typing import Any
 
 from sqlalchemy import select
 
-from soconnective.core.conditions import Field, register_fields
+from soconnective.contacts.models import Company, Contact, ContactIdentity
+from soconnective.core.conditions import Field, register_fields, through
 from soconnective.core.db import db
 from soconnective.core.formats import currencies
 from soconnective.deals.events import DEALS
 from soconnective.deals.models import Deal, DealContact, Pipeline, Stage
 from soconnective.tags.queries import tag_field
+
+DEAL_STATUSES = (("open", "open"), ("won", "won"), ("lost", "lost"))
 
 
 def _primary() -> Any:
@@ -19,6 +22,17 @@ def _primary() -> Any:
         select(DealContact.contact_id)
         .where(DealContact.deal_id == Deal.id, DealContact.is_primary)
         .correlate(Deal)
+        .scalar_subquery()
+    )
+
+
+def _email() -> Any:
+    """The first e-mail address of the primary contact."""
+    return (
+        select(ContactIdentity.value)
+        .where(ContactIdentity.contact_id == _primary(), ContactIdentity.kind == "email")
+        .order_by(ContactIdentity.id)
+        .limit(1)
         .scalar_subquery()
     )
 
@@ -67,11 +81,17 @@ register_fields(
     Field("pipeline_id", "pipeline", "choice", lambda: Deal.pipeline_id, choices=_pipelines, shown="pipeline"),
     Field(
         "status", "status", "choice", lambda: Deal.status,
-        choices=lambda: (("open", "open"), ("won", "won"), ("lost", "lost")),
+        choices=lambda: DEAL_STATUSES,
     ),
     Field("owner_id", "owner", "person", lambda: Deal.owner_id, shown="owner"),
     Field("company_id", "company", "record", lambda: Deal.company_id, record_type="company", shown="company"),
     Field("contact_id", "primary contact", "record", _primary, record_type="contact", shown="contact"),
+    Field("company_domain", "company's domain", "text", lambda: through(Deal.company_id, Company, Company.domain), is_related=True),
+    Field("contact_email", "contact's e-mail", "text", _email, is_related=True),
+    Field(
+        "contact_job_title", "contact's job title", "text",
+        lambda: through(_primary(), Contact, Contact.job_title), is_related=True,
+    ),
     Field("expected_close_on", "expected close", "date", lambda: Deal.expected_close_on),
     Field("source", "source", "text", lambda: Deal.source),
     Field("lost_reason", "lost reason", "text", lambda: Deal.lost_reason),

@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from soconnective.contacts.models import Company, Contact
+from soconnective.contacts.models import Company, Contact, ContactIdentity
 from soconnective.core.db import db, plain
 from soconnective.core.registry import people
 from soconnective.deals.models import Deal, DealContact, DealTag, Pipeline, Stage
@@ -114,8 +114,8 @@ def classify(change: Change) -> list[str]:
 
 
 # Core, with the tenant in every join: this runs for every changed deal.
-_d, _s, _p, _co, _dc, _c = (
-    model.__table__.c for model in (Deal, Stage, Pipeline, Company, DealContact, Contact)
+_d, _s, _p, _co, _dc, _c, _ci = (
+    model.__table__.c for model in (Deal, Stage, Pipeline, Company, DealContact, Contact, ContactIdentity)
 )
 _names = (
     select(
@@ -126,6 +126,14 @@ _names = (
         _c.name.label("contact"),
         _c.id.label("contact_id"),
         tags_column(DEALS).label("tags"),
+        _c.job_title.label("contact_job_title"),
+        _co.domain.label("company_domain"),
+        select(_ci.value)
+        .where(_ci.tenant_id == _c.tenant_id, _ci.contact_id == _c.id, _ci.kind == "email")
+        .order_by(_ci.id)
+        .limit(1)
+        .scalar_subquery()
+        .label("contact_email"),
     )
     .select_from(Deal.__table__)
     .join(Stage.__table__, (_s.tenant_id == _d.tenant_id) & (_s.id == _d.stage_id))
@@ -160,8 +168,11 @@ def snapshot(deal: Deal) -> dict[str, Any]:
         "owner_id": deal.owner_id,
         "company": names.company,
         "company_id": deal.company_id,
+        "company_domain": names.company_domain,
         "contact": names.contact,
         "contact_id": names.contact_id,
+        "contact_email": names.contact_email,
+        "contact_job_title": names.contact_job_title,
         "expected_close_on": plain(deal.expected_close_on),
         "source": deal.source,
         "lost_reason": deal.lost_reason,

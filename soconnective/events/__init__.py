@@ -11,6 +11,7 @@ from soconnective.events.catalogue import EventType, declare, event_types, names
 from soconnective.events.event import DomainEvent, EventLink, EventRow
 from soconnective.events.fold import fold
 from soconnective.events.pending import take
+from soconnective.events.reacting import rules
 from soconnective.events.store import Reaction, number, react_with, store, tell
 from soconnective.events.watch import Change, Part, Watch, snapshot_now, watch, watched_models, watches_of
 
@@ -30,6 +31,7 @@ __all__ = [
     "namespace",
     "number",
     "react_with",
+    "rules",
     "snapshot_now",
     "store",
     "take",

@@ -22,6 +22,7 @@ from soconnective.events.catalogue import namespace
 from soconnective.events.event import DomainEvent
 from soconnective.events.fold import change_of, plain_changes
 from soconnective.events.pending import Note, pending_of
+from soconnective.events.reacting import current_mode
 from soconnective.events.watch import Kind, Part, Watch, parts, watches
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,19 @@ def _note_part(notes: Notes, watch: Watch, part: Part, before: Any, after: Any) 
 
 def _new_note(watch: Watch, record_id: int, tenant_id: int, record: Any, kind: Kind) -> Note:
     links = {(watch.record_type, record_id): None}
-    return Note(watch, record_id, tenant_id, record, kind, {}, {}, links, current_actor(), clock.now())
+    return Note(
+        watch,
+        record_id,
+        tenant_id,
+        record,
+        kind,
+        {},
+        {},
+        links,
+        current_actor(),
+        clock.now(),
+        rules=current_mode(),
+    )
 
 
 def _link(note: Note, record_type: str, record_id: Any) -> None:

@@ -30,6 +30,8 @@ class DomainEvent:
     of what it points to. `id` is None until the event is stored; `root_id` is its own id for an event
     that no rule caused. `depth` counts the rules between the root and this event. `rule_id` is set on what
     is addressed to one rule (its schedule is due, somebody pressed its button): no other looks at it.
+    `rules` is what the one who made the change said of them: "run", "log" (a rule that would run is
+    written down, and does nothing), "skip" (no rule looks).
     """
 
     name: str
@@ -46,6 +48,7 @@ class DomainEvent:
     root_id: int | None = None
     depth: int = 0
     rule_id: int | None = None
+    rules: str = "run"
 
 
 class EventRow(TenantOwned, Base):
@@ -71,6 +74,26 @@ class EventRow(TenantOwned, Base):
     parent_id: Mapped[int | None] = mapped_column(BigId)
     root_id: Mapped[int | None] = mapped_column(BigId)  # NULL on a root: it is its own
     depth: Mapped[int] = mapped_column(Integer, default=0)
+    rules: Mapped[str] = mapped_column(String(10), default="run", server_default="run")
+
+    def as_event(self) -> DomainEvent:
+        """The event as the engine sees it, with the record as it was then."""
+        return DomainEvent(
+            self.name,
+            self.tenant_id,
+            self.record_type,
+            self.record_id,
+            Actor(self.actor_kind, self.actor_id, self.actor_name),
+            self.occurred_at,
+            dict(self.changes),
+            dict(self.snapshot),
+            (),
+            self.id,
+            self.parent_id,
+            self.root_id,
+            self.depth,
+            rules=self.rules,
+        )
 
 
 class EventLink(Base):

@@ -46,6 +46,7 @@ def fold(
                 changes,
                 snapshot,
                 tuple(note.links),
+                rules=note.rules,
             )
             if cause is not None:
                 event.parent_id = cause.id
@@ -85,6 +86,7 @@ def _merge(first: Note, then: Note) -> None:
     first.record = then.record if then.record is not None else first.record
     first.links.update(then.links)
     first.wanted = first.wanted or then.wanted
+    first.rules = first.louder(then)
     first.actor, first.at = then.actor, then.at
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import SessionTransaction
 
 from soconnective.core.access import Actor
 from soconnective.core.db import Session
+from soconnective.events.reacting import LOUDEST, Mode
 from soconnective.events.watch import Kind, Watch
 
 _KEY = "events.pending"
@@ -39,10 +40,15 @@ class Note:
     at: datetime
     wanted: bool = False
     is_void: bool = False
+    rules: Mode = "run"
 
     def want(self) -> None:
         """Said by a receiver: somebody may react to this change."""
-        self.wanted = True
+        self.wanted = self.rules != "skip"
+
+    def louder(self, other: Note) -> Mode:
+        """What is said of the rules when both changes are told as one."""
+        return min(self.rules, other.rules, key=LOUDEST.index)
 
 
 @dataclass(slots=True)

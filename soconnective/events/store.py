@@ -129,6 +129,7 @@ def store(session: OrmSession, events: Sequence[DomainEvent]) -> None:
                 "parent_id": event.parent_id,
                 "root_id": event.root_id,
                 "depth": event.depth,
+                "rules": event.rules,
             }
             for event in events
         ],

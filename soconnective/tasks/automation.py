@@ -21,12 +21,13 @@ from soconnective.automation.contracts import (
 )
 from soconnective.automation.registry import register_action, register_trigger
 from soconnective.automation.triggers import on_change, on_event
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.core.fields import PersonField
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
 from soconnective.core.workspace import workspace_today
-from soconnective.tasks.operations import create_task, update_task
+from soconnective.tasks.operations import create_task, delete_task, update_task
 from soconnective.tasks.queries import open_counts
 
 TITLE_LENGTH = 200
@@ -144,6 +145,14 @@ register_writable(
         ("title", "priority"),
         "assignee_id",
         open_counts,
+    )
+)
+register_undoable(
+    Undoable(
+        "task",
+        delete_task,
+        lambda task, values: update_task(task, **values),
+        ("title", "details", "due_on", "assignee_id", "priority", "deal_id", "contact_id"),
     )
 )
 register_action(CreateTask)

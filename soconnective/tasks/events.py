@@ -94,6 +94,9 @@ def snapshot(task: Task) -> dict[str, Any]:
         "owner_id": task.assignee_id,
         "deal": deal.title if deal else None,
         "deal_id": task.deal_id,
+        "deal_amount": plain(deal.amount) if deal else None,
+        "deal_stage_id": deal.stage_id if deal else None,
+        "deal_status": deal.status if deal else None,
         "contact": contact.name if contact else None,
         "contact_id": task.contact_id,
     }

@@ -18,8 +18,9 @@ from soconnective.automation.contracts import (
 )
 from soconnective.automation.registry import register_action, register_trigger
 from soconnective.automation.triggers import on_event
+from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.core.forms import clean_text
-from soconnective.timeline.operations import BODY_LENGTH, write_note
+from soconnective.timeline.operations import BODY_LENGTH, delete_note, write_note
 
 TEMPLATE_LENGTH = 5000
 
@@ -80,4 +81,5 @@ register_trigger(
     on_event("note.updated", "a note is edited", "Notes", "edit"),
     on_event("note.deleted", "a note is deleted", "Notes", "trash"),
 )
+register_undoable(Undoable("note", delete_note, lambda note, values: None, ()))
 register_action(LogNote)

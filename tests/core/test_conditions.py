@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from soconnective.appointments.operations import schedule_appointment
+from soconnective.contacts.operations import create_company, create_contact
 from soconnective.core import clock
 from soconnective.core.conditions import (
     Facts,
@@ -33,6 +35,7 @@ from soconnective.deals.events import snapshot as deal_snapshot
 from soconnective.deals.models import Deal
 from soconnective.events import watched_models
 from soconnective.events.watch import watches
+from soconnective.tasks.operations import create_task
 from tests.factories.records import make_company, make_contact, make_deal, make_tag
 
 WORDS = ["Ana", "ana", "ÀÉß", "İstanbul", "ΑΣ", "100%", "a_b", "x'y", "\\", " space", "a/b", "Ana Ruiz"]
@@ -44,8 +47,8 @@ TODAY = datetime(2026, 11, 24, 23, 30, tzinfo=clock.UTC)  # the 25th in Madrid
 @pytest.fixture
 def deals(inside: Any) -> list[Deal]:
     """Deals with all kinds of values, the empty ones among them."""
-    companies = [make_company(name) for name in ("Acme", "Globex")]
-    contacts = [make_contact("Ana"), make_contact("Bo")]
+    companies = [make_company("Acme", domain="acme.example"), make_company("Globex")]
+    contacts = [make_contact("Ana", email="Ana@x.example", job_title="Ana's Boss"), make_contact("Bo")]
     tags = [make_tag(name) for name in ("VIP", "Éclair", "vip 2", "No deal has it")]
     return [
         make_deal(
@@ -66,7 +69,9 @@ def deals(inside: Any) -> list[Deal]:
 
 def a_value(field: Any, operator: Any, draw: Any) -> Any:
     texts: dict[str, Any] = {
-        "text": st.sampled_from([*WORDS, "a", "ß", "i", "σ", "%", "_"]),
+        "text": st.sampled_from(
+            [*WORDS, "a", "ß", "i", "σ", "%", "_", "acme.example", "ana@X.example", "boss"]
+        ),
         "number": st.sampled_from(AMOUNTS),
         "date": st.sampled_from(DAYS).map(date.isoformat),
         "moment": st.sampled_from(DAYS).map(date.isoformat),
@@ -121,6 +126,47 @@ def test_both_back_ends_agree(inside: Any, deals: list[Deal]) -> None:
     assert counts["some"] > 30
     of_tags = [o.id for o in operators_of(known["tag_ids"])]
     assert len(of_tags) == 6 and sum(asked[name] for name in of_tags) > 20
+
+
+@pytest.mark.parametrize("kind", ["task", "appointment", "contact"])
+def test_fields_of_related_records_agree_too(inside: Any, deals: list[Deal], kind: str) -> None:
+    """Asked of the record that this one points to: the snapshot and the subselect see the same."""
+    with write_transaction():
+        for number, deal_id in enumerate([None, *(deal.id for deal in deals)]):
+            create_task(f"Task {number}", deal_id=deal_id)
+            schedule_appointment(f"At {number}", TODAY, TODAY + timedelta(hours=1), deal_id=deal_id)
+        for number, domain in enumerate([None, "acme.example", "x.example", "boss.example"] * 2):
+            company = create_company(f"Company {number}", domain=f"{number}.{domain}" if domain else None)
+            create_contact(f"Person {number}", company_id=company.id)
+    declared = next(watch for watch in watches.values() if watch.record_type == kind)
+    known = {name: field for name, field in fields_of(kind).items() if field.is_related}
+    now = Now(TODAY, "Europe/Madrid")
+    rows = {row.id: Facts(declared.snapshot(row), now) for row in db.session.scalars(select(declared.model))}
+    found = {"some": 0, "tried": 0}
+
+    @given(st.data())
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    def agree(data: Any) -> None:
+        field = data.draw(st.sampled_from(list(known.values())))
+        operator = data.draw(st.sampled_from(operators_of(field, with_changes=True)))
+        tree = Group(
+            items=[Test(field=field.name, operator=operator.id, value=a_value(field, operator, data.draw))]
+        )
+        by_python = {row_id for row_id, facts in rows.items() if evaluate(tree, known, facts)[0]}
+        by_sql = set(db.session.scalars(select(declared.model.id).where(where(tree, known, now))))  # type: ignore[attr-defined]
+        assert by_python == by_sql, describe(tree, known)
+        found["some"] += 0 < len(by_sql) < len(rows)
+        found["tried"] += 1
+
+    agree()
+    assert found["some"] > 2, found
+
+
+def test_a_related_field_cannot_be_asked_whether_it_changed(inside: Any) -> None:
+    field = fields_of("task")["deal_amount"]
+    assert not [o for o in operators_of(field, with_changes=True) if o.of_change]
+    assert problems(one("deal_amount", "changed"), fields_of("task"), with_changes=True)
+    assert not problems(one("due_on", "changed"), fields_of("task"), with_changes=True)
 
 
 def test_moments_are_asked_by_the_wall_calendar(inside: Any) -> None:

@@ -6,7 +6,7 @@ Rules, list filters and saved views use it; areas register the fields of their r
 """
 
 from soconnective.core.conditions.evaluate import Facts, Finding, evaluate
-from soconnective.core.conditions.fields import Field, fields_of, register_fields
+from soconnective.core.conditions.fields import Field, fields_of, register_fields, through
 from soconnective.core.conditions.operators import OPERATORS, Now, operators_of
 from soconnective.core.conditions.sql import where
 from soconnective.core.conditions.tree import Group, Test, describe, each_test, problems
@@ -26,5 +26,6 @@ __all__ = [
     "operators_of",
     "problems",
     "register_fields",
+    "through",
     "where",
 ]

@@ -8,6 +8,8 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
+from sqlalchemy import select
+
 from soconnective.core.registry import people, registry
 
 Kind = Literal["text", "number", "date", "moment", "choice", "person", "record", "tags"]
@@ -22,8 +24,9 @@ class Field:
 
     `column()` is where it stands (None: only events know it). `choices()` are (value, label) of a choice;
     `record_type` is what a record field points to; `shown` names the snapshot's value that people read
-    (the company's name beside its id). Tags are a list of ids out of `choices()`: `among(ids)` says in SQL
-    whether one of these is there, and `column()` is NULL without any.
+    (the company's name beside its id). `is_related`: it belongs to another record that this one points to, so
+    no event of this record tells of its change. Tags are a list of ids out of `choices()`: `among(ids)` says in
+    SQL whether one of these is there, and `column()` is NULL without any.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Field:
     choices: Callable[[], Choices] | None = None
     record_type: str = ""
     shown: str = ""
+    is_related: bool = False
     among: Callable[[Sequence[int]], Any] | None = None
 
     def read(self, stored: Any) -> Any:
@@ -127,6 +131,11 @@ def _day(text: str) -> str:
     if not 1900 <= day.year < 2200:
         raise ValueError("Choose a date between 1900 and 2199.")
     return day.isoformat()
+
+
+def through(own: Any, target: Any, value: Any) -> Any:
+    """`value`, a column of the row of `target` whose id stands in the column `own`, as SQL asks for it."""
+    return select(value).where(target.id == own).correlate_except(target).scalar_subquery()
 
 
 _fields: dict[str, dict[str, Field]] = {}

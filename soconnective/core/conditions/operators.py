@@ -212,6 +212,7 @@ OPERATORS: dict[str, Operator] = {operator.id: operator for operator in _all}
 
 def operators_of(field: Field, with_changes: bool = False) -> list[Operator]:
     """What can be asked of `field`; of its change only where an event is looked at."""
+    with_changes = with_changes and not field.is_related
     return [o for o in _all if field.kind in o.kinds and (with_changes or not o.of_change)]
 
 

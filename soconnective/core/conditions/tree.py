@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Of
 
 from soconnective.core.conditions.fields import Field
-from soconnective.core.conditions.operators import MOST_DAYS, OPERATORS, Operator, typed
+from soconnective.core.conditions.operators import MOST_DAYS, OPERATORS, Operator, operators_of, typed
 
 MOST_TESTS = 50
 DEEPEST = 5
@@ -65,7 +65,7 @@ def problem(test: Test, fields: Mapping[str, Field], with_changes: bool) -> str 
     field, operator = fields.get(test.field), OPERATORS.get(test.operator)
     if field is None:
         return "This field does not exist here. Choose another one."
-    if operator is None or field.kind not in operator.kinds or (operator.of_change and not with_changes):
+    if operator is None or operator not in operators_of(field, with_changes):
         return f"“{field.label}” cannot be asked this. Choose another comparison."
     try:
         checked(field, operator, test.value)
