@@ -9,6 +9,7 @@ from soconnective.automation.writable import Writable, register_writable
 from soconnective.contacts.operations import delete_company, delete_contact, update_company, update_contact
 from soconnective.tags.facts import FIELD
 from soconnective.tags.triggers import on_tags
+from soconnective.tags.undo import TAG_LISTS
 
 register_writable(
     Writable("contact", update_contact, ("first_name", "last_name", "job_title"), (), "owner_id"),
@@ -21,12 +22,14 @@ register_undoable(
         lambda contact, values: update_contact(contact, **values),
         ("first_name", "last_name", "job_title", "company_id", "owner_id"),
         ("name",),
+        TAG_LISTS,
     ),
     Undoable(
         "company",
         delete_company,
         lambda company, values: update_company(company, **values),
         ("name", "domain", "phone", "about", "owner_id"),
+        lists=TAG_LISTS,
     ),
 )
 register_trigger(

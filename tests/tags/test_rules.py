@@ -12,6 +12,7 @@ from soconnective.automation.models import Automation, AutomationRun, Automation
 from soconnective.automation.operations import create_automation, definition_of, set_active
 from soconnective.automation.queries import listed
 from soconnective.automation.references import Reference, replace_in_rules, rules_naming
+from soconnective.automation.undo_run import effects, undo_run
 from soconnective.core.conditions import Facts, Group, Now, Test, evaluate, fields_of, where
 from soconnective.core.conditions.evaluate import CannotTell
 from soconnective.core.db import db, write_transaction
@@ -226,6 +227,48 @@ def test_a_link_that_the_database_refuses_stays_inside_the_fence(inside: Any) ->
     ((outcome, detail),) = runs()
     assert outcome == "failed" and detail.startswith("step 2 failed")
     assert deal.status == "won" and deal.tags == []
+
+
+def undone(run: AutomationRun) -> list[str]:
+    """What could be undone of the run (""), or why not."""
+    found = [effect.why_not for effect in effects(run)]
+    if "" in found:
+        with write_transaction():
+            undo_run(run)
+    return found
+
+
+def last_run() -> AutomationRun:
+    return (
+        db.session.scalars(select(AutomationRun).order_by(AutomationRun.id.desc())).first() or AutomationRun()
+    )
+
+
+def test_a_run_that_changed_tags_is_undone(inside: Any) -> None:
+    new, old, other = make_tag("New"), make_tag("Old"), make_tag("Other")
+    source = ("change_field", {"target": "deal", "field": "source", "value": "Fair"})
+    make_rule(steps=[tagging("add_tag", new.id), tagging("remove_tag", old.id), source])
+    deal = make_deal(inside.stages["Lead"], tag_ids=[old.id], source="Web")
+    move(deal, inside.stages["Won"])
+    retag(deal, new, other)  # what somebody else added since stays
+    assert undone(last_run()) == [""]  # told by three events, it is one change
+    assert (deal.tag_ids, deal.source) == ([old.id, other.id], "Web")
+
+
+@pytest.mark.parametrize("what", ["taken off again", "put on again", "gone"])
+def test_tags_that_were_touched_since_stay_and_say_why(inside: Any, what: str) -> None:
+    new, old = make_tag("New"), make_tag("Old")
+    make_rule(steps=[tagging("add_tag", new.id), tagging("remove_tag", old.id)])
+    deal = make_deal(inside.stages["Lead"], tag_ids=[old.id])
+    move(deal, inside.stages["Won"])
+    if what == "gone":
+        with write_transaction():
+            delete_tag(old)
+    else:
+        retag(deal, *([] if what == "taken off again" else [new, old]))
+    kept = deal.tag_ids
+    why = "what was taken off does not exist any more" if what == "gone" else "it was changed since"
+    assert undone(last_run()) == [why] and deal.tag_ids == kept
 
 
 # --- conditions -------------------------------------------------------------------------------------
