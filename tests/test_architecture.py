@@ -105,7 +105,7 @@ def test_one_place_commits() -> None:
 
 
 BULK = re.compile(
-    r"\b(update|delete|insert)\((Contact|Company|ContactIdentity|Deal|DealContact|Task|Appointment|AppointmentPerson|Note)\b"
+    r"\b(update|delete|insert)\((Contact|Company|ContactIdentity|Deal|DealContact|Task|Appointment|AppointmentPerson|Note|ContactTag|CompanyTag|DealTag)\b"
     r"|bulk_(insert|update|save)_|\.query\([^)]*\)\.(update|delete)\("
 )
 

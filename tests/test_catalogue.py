@@ -20,6 +20,8 @@ ISSUED = {
     "contact.created", "contact.updated", "contact.deleted", "company.created", "company.updated", "company.deleted",
     "task.created", "task.completed", "task.reopened", "task.deleted", "note.logged", "note.deleted",
     "appointment.scheduled", "appointment.rescheduled", "appointment.cancelled", "appointment.deleted",
+    "contact.tag_added", "contact.tag_removed", "company.tag_added", "company.tag_removed",
+    "deal.tag_added", "deal.tag_removed",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from soconnective.mail import enqueue_mail
 from soconnective.mail.account import save_account
 from soconnective.mail.templates import create_template
 from soconnective.notifications import notify
+from soconnective.tags.operations import create_tag
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from soconnective.webhooks.hook_operations import create_hook, receive
@@ -46,7 +47,8 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
         deal = make_deal(team.stages["Lead"], f"{canary} deal", contact_ids=[contact.id])
         move(deal, team.stages["Won"])
         with write_transaction():
-            company = create_company(f"{canary} Ltd")
+            tag = create_tag(f"{canary} tag")
+            company = create_company(f"{canary} Ltd", tag_ids=[tag.id])
             task = create_task(f"{canary} task", deal_id=deal.id)
             appointment = schedule_appointment(f"{canary} call", clock.now(), clock.now().replace(year=2199))
             note = write_note(f"{canary} note", deal_id=deal.id)
@@ -73,7 +75,7 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "job_id": job.id, "record_id": deal.id,
             "endpoint_id": endpoint.id, "delivery_id": delivery.id, "hook_id": hook.id, "call_id": call.id,
             "template_id": template.id, "message_id": mail.id,
-            "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
+            "tag_id": tag.id, "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
             "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
         }  # fmt: skip
         db.session.rollback()
@@ -181,7 +183,7 @@ def test_a_canary_never_shows_in_another_workspace(app: Flask, team: Any, rivals
 )
 def test_what_a_url_can_say_never_breaks_a_list(owner: Any, app: Flask, text: str) -> None:
     names = ("q", "sort", "after", "before", "owner_id", "stage_id", "pipeline_id", "company_id", "status", "view",
-             "mine", "outcome", "automation_id", "record_id", "record_type", "priority", "contact_id")  # fmt: skip
+             "mine", "outcome", "automation_id", "record_id", "record_type", "priority", "contact_id", "tag_id")  # fmt: skip
     for area in ("contacts", "companies", "deals", "tasks", "appointments", "automations/runs"):
         for name in names:
             answer = owner.get(f"/dashboard/{area}", query_string={name: text})

@@ -16,6 +16,7 @@ from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.deals.operations import create_deal
+from soconnective.tags.operations import create_tag
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from tests.factories.records import make_rule, move
@@ -25,6 +26,8 @@ LISTS = [
     "/dashboard", "/dashboard/contacts", "/dashboard/contacts?q=ana", "/dashboard/companies", "/dashboard/deals",
     "/dashboard/deals?mine=1", "/dashboard/tasks", "/dashboard/tasks?view=open", "/dashboard/appointments",
     "/dashboard/automations", "/dashboard/automations/runs", "/dashboard/settings/pipelines", "/dashboard/settings/members",
+    "/dashboard/settings/tags", "/dashboard/settings/tags/1/delete", "/dashboard/contacts?tag_id=1", "/dashboard/deals?tag_id=1",
+    "/dashboard/companies?tag_id=2",
 ]  # fmt: skip
 RECORDS = [
     "/dashboard/contacts/1",
@@ -39,16 +42,20 @@ def fill(app: Flask, team: Any, number: int) -> None:
     with app.app_context(), acting_in(team.id):
         make_rule()
         with write_transaction():
-            firms = [create_company(f"Firm {n}", owner_id=team.owner.id) for n in range(number)]
+            tags = [create_tag(f"Tag {n}").id for n in range(5)]
+            firms = [
+                create_company(f"Firm {n}", owner_id=team.owner.id, tag_ids=tags[: n % 4])
+                for n in range(number)
+            ]
             db.session.flush()
             people = [
-                create_contact("Ana", f"Ruiz {n}", company_id=firms[0 if n % 2 else n].id, owner_id=team.owner.id,
+                create_contact("Ana", f"Ruiz {n}", company_id=firms[0 if n % 2 else n].id, owner_id=team.owner.id, tag_ids=tags[n % 3 :],
                                identities=[Identity("email", f"p{n}@x.example"), Identity("phone", "+34 600 112 233")])
                 for n in range(number)
             ]  # fmt: skip
             db.session.flush()
             deals = [
-                create_deal(f"Deal {n}", team.stages["Lead"], company_id=firms[0].id, owner_id=team.owner.id,
+                create_deal(f"Deal {n}", team.stages["Lead"], company_id=firms[0].id, owner_id=team.owner.id, tag_ids=tags[n % 3 :],
                             contact_ids=[people[0].id] + ([p.id for p in people[1:5]] if n == 0 else []))
                 for n in range(number)
             ]  # fmt: skip

@@ -139,7 +139,7 @@ def _single(field: Field, label: str, chosen: str = "") -> Any:
 
 def _choices(field: Field, chosen: list[str]) -> list[SelectChoice]:
     """What is offered, and what is chosen already, though it may be gone."""
-    if field.kind == "choice" and field.choices is not None:
+    if field.kind in ("choice", "tags") and field.choices is not None:
         found = list(field.choices())
     elif field.kind == "person":
         found = [(str(person.id), person.name) for person in active_people()]

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.contracts import (
@@ -66,7 +67,7 @@ class Run:
             {
                 "path": str(index + 1),
                 "kind": action.type_id,
-                "label": action.say(Scope(self.event.record_type)),
+                "label": self._said(action),
                 "outcome": outcome,
                 "text": result.text if result else text,
                 "made": result.made if result else (),
@@ -74,6 +75,14 @@ class Run:
                 **({"checks": [check.as_json() for check in verdict.checks]} if verdict else {}),
             }
         )
+
+    def _said(self, action: Action) -> str:
+        try:
+            return action.say(Scope(self.event.record_type))
+        except (
+            SQLAlchemyError
+        ):  # its failure has ended the savepoint: names cannot be read before that is left
+            return action.label
 
     def settle(self) -> None:
         """The steps are flushed: the records they made have ids now."""

@@ -6,8 +6,8 @@ operations. The person who undoes acts; no rule looks at it, since it puts back 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -25,10 +25,20 @@ Values = dict[tuple[str, int, str], Any]
 
 
 @dataclass(frozen=True)
+class UndoableList:
+    """How a list of a record is undone: `holds(record)` are its members now; what left comes back if `exists` says so."""
+
+    holds: Callable[[Any], Collection[Any]]
+    exists: Callable[[Any], bool]
+    put_back: Callable[[Any, Sequence[Any], Sequence[Any]], Any]  # record, what left, what came
+
+
+@dataclass(frozen=True)
 class Undoable:
     """How one kind of record is undone: `delete(record)`, and `put_back(record, values)` for these fields.
 
     `values` are the old ones, of the columns' own types. Fields in `follow` follow from others and are left to them.
+    `lists` are fields of many members.
     """
 
     record_type: str
@@ -36,6 +46,7 @@ class Undoable:
     put_back: Callable[[Any, Mapping[str, Any]], Any]
     fields: Sequence[str]
     follow: Sequence[str] = ()
+    lists: Mapping[str, UndoableList] = field(default_factory=dict)
 
 
 @dataclass
@@ -138,18 +149,44 @@ def _undo_creation(effect: Effect, how: Undoable, record: Any, mine: set[int]) -
 def _undo_change(effect: Effect, how: Undoable, record: Any, before: Values) -> None:
     changes = {name: both for name, both in effect.event.changes.items() if name not in how.follow}
     place = (effect.event.record_type, effect.event.record_id)
+    lists = {name: changes.pop(name) for name in how.lists if name in changes}
     unknown = [name for name in changes if name not in how.fields]
-    if unknown or not changes:
+    if unknown or not (changes or lists):
         effect.why_not = f"{', '.join(unknown) or 'this'} cannot be put back"
     elif any(
         before.get((*place, name), plain(getattr(record, name))) != new
         for name, (_old, new) in changes.items()
     ):
         effect.why_not = "it was changed since"
+    elif why_not := _lists_changed(how, record, place, lists, before):
+        effect.why_not = why_not
     else:
         before.update({(*place, name): old for name, (old, _new) in changes.items()})
         values = {name: _typed(record, name, old) for name, (old, _new) in changes.items()}
-        effect.undo = lambda: how.put_back(record, values)
+        effect.undo = lambda: _put_back(how, record, values, lists)
+
+
+def _lists_changed(
+    how: Undoable, record: Any, place: tuple[str, int], lists: Mapping[str, Any], before: Values
+) -> str:
+    """Why lists cannot be put back as they were; empty if they can, with `before` telling how they then are."""
+    fresh: Values = {}
+    for name, (left, came) in lists.items():
+        now = set(before.get((*place, name), how.lists[name].holds(record)))
+        if not now.issuperset(came) or now.intersection(left):
+            return "it was changed since"
+        if not all(how.lists[name].exists(member) for member in left):
+            return "what was taken off does not exist any more"
+        fresh[(*place, name)] = now.difference(came).union(left)
+    before.update(fresh)
+    return ""
+
+
+def _put_back(how: Undoable, record: Any, values: Mapping[str, Any], lists: Mapping[str, Any]) -> None:
+    if values:
+        how.put_back(record, values)
+    for name, (left, came) in lists.items():
+        how.lists[name].put_back(record, left, came)
 
 
 def _typed(record: Any, name: str, value: Any) -> Any:

@@ -53,6 +53,7 @@ def init_app(app: Flask) -> None:
                 ("company", "company"),
                 ("company_domain", "company's domain"),
                 ("owner", "owner"),
+                ("tags", "tags"),
             ),
         ),
         RecordType(
@@ -63,7 +64,13 @@ def init_app(app: Flask) -> None:
             Company,
             lambda row_id: url_for("companies.show", company_id=row_id),
             lambda row: row.name,
-            (("name", "name"), ("domain", "domain"), ("phone", "phone"), ("owner", "owner")),
+            (
+                ("name", "name"),
+                ("domain", "domain"),
+                ("phone", "phone"),
+                ("owner", "owner"),
+                ("tags", "tags"),
+            ),
         ),
         NavItem("contacts", "Contacts", "contacts.index", "users", 10),
         NavItem("companies", "Companies", "companies.index", "building", 20),

@@ -6,8 +6,10 @@ from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import select
+from sqlalchemy.orm import selectinload
 
 from soconnective.contacts import operations
+from soconnective.contacts.events import COMPANIES
 from soconnective.contacts.forms import CompanyForm
 from soconnective.contacts.models import Company
 from soconnective.contacts.queries import get_company
@@ -17,6 +19,7 @@ from soconnective.core.deletion import delete_page
 from soconnective.core.listing import Listing
 from soconnective.core.panels import draw_panels, new_links
 from soconnective.core.search import among, matching
+from soconnective.tags.queries import tag_choices
 
 bp = Blueprint("companies", __name__, url_prefix="/dashboard/companies")
 
@@ -31,10 +34,16 @@ def index() -> Any:
     owner = g.person.id if request.args.get("mine") else argument_id("owner_id")
     if owner is not None:
         statement = statement.where(Company.owner_id == owner)
+    if (tag := argument_id("tag_id")) is not None:
+        statement = statement.where(COMPANIES.has_any([tag]))
     listing = Listing(
-        statement, sorts={"name": Company.name, "created": Company.created_at}, default="name", key=Company.id
+        statement,
+        sorts={"name": Company.name, "created": Company.created_at},
+        default="name",
+        key=Company.id,
+        options=[selectinload(Company.tag_rows)],
     )
-    return render_template("companies/index.html", listing=listing)
+    return render_template("companies/index.html", listing=listing, tag_choices=tag_choices())
 
 
 @bp.route("/new", methods=["GET", "POST"])

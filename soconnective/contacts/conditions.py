@@ -6,8 +6,10 @@ from typing import Any
 
 from sqlalchemy import select
 
+from soconnective.contacts.events import COMPANIES, CONTACTS
 from soconnective.contacts.models import Company, Contact, ContactIdentity
 from soconnective.core.conditions import Field, register_fields, through
+from soconnective.tags.queries import tag_field
 
 
 def _first(kind: str) -> Any:
@@ -34,6 +36,7 @@ register_fields(
         "company_id", "company", "record", lambda: Contact.company_id, record_type="company", shown="company"
     ),
     Field("owner_id", "owner", "person", lambda: Contact.owner_id, shown="owner"),
+    tag_field(CONTACTS),
     Field(
         "company_domain", "company's domain", "text",
         lambda: through(Contact.company_id, Company, Company.domain), is_related=True,
@@ -45,4 +48,5 @@ register_fields(
     Field("domain", "domain", "text", lambda: Company.domain),
     Field("phone", "phone", "text", lambda: Company.phone),
     Field("owner_id", "owner", "person", lambda: Company.owner_id, shown="owner"),
+    tag_field(COMPANIES),
 )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from soconnective.contacts.models import Company, Contact, ContactIdentity
+from soconnective.contacts.models import Company, CompanyTag, Contact, ContactIdentity, ContactTag
 from soconnective.core.registry import people
 from soconnective.events import Change, Part, Watch, declare, watch
+from soconnective.tags.facts import FIELD, tag_events, tag_part, tags_told
+from soconnective.tags.taggable import Taggable, register_taggable
+
+CONTACTS = register_taggable(Taggable("contact", Contact, ContactTag, "contact_id", "contacts.index"))
+COMPANIES = register_taggable(Taggable("company", Company, CompanyTag, "company_id", "companies.index"))
 
 CONTACT_CREATED = declare(
     "contact.created",
@@ -51,13 +57,40 @@ COMPANY_DELETED = declare(
     not_when="Its people are not deleted with it.",
 )
 
+CONTACT_TAG_ADDED = declare(
+    "contact.tag_added",
+    "contact",
+    "Contact got a tag",
+    sent_when="A contact has a tag, or several, that it did not have before the save; a new one with tags too.",
+    not_when="Not when a tag is renamed or recoloured; it is no contact.updated.",
+)
+CONTACT_TAG_REMOVED = declare(
+    "contact.tag_removed",
+    "contact",
+    "Contact lost a tag",
+    sent_when="A contact lacks a tag, or several, that it had before the save; also when the tag itself was deleted.",
+    not_when="Not when the contact is deleted; it is no contact.updated.",
+)
+COMPANY_TAG_ADDED = declare(
+    "company.tag_added",
+    "company",
+    "Company got a tag",
+    sent_when="A company has a tag, or several, that it did not have before the save; a new one with tags too.",
+    not_when="Not when a tag is renamed or recoloured; it is no company.updated.",
+)
+COMPANY_TAG_REMOVED = declare(
+    "company.tag_removed",
+    "company",
+    "Company lost a tag",
+    sent_when="A company lacks a tag, or several, that it had before the save; also when the tag itself was deleted.",
+    not_when="Not when the company is deleted; it is no company.updated.",
+)
 
-def _classify(change: Change) -> list[str]:
-    return [f"contact.{change.kind}"]
 
-
-def _classify_company(change: Change) -> list[str]:
-    return [f"company.{change.kind}"]
+def _classify(record_type: str, change: Change) -> list[str]:
+    """Created, changed or deleted; tags are told by events of their own."""
+    is_told = change.kind != "updated" or bool(change.fields.keys() - {FIELD})
+    return [*([f"{record_type}.{change.kind}"] if is_told else []), *tag_events(record_type, change)]
 
 
 def contact_snapshot(contact: Contact) -> dict[str, Any]:
@@ -76,6 +109,7 @@ def contact_snapshot(contact: Contact) -> dict[str, Any]:
         "company_domain": contact.company.domain if contact.company_id and contact.company else None,
         "owner": owner.name if owner else None,
         "owner_id": contact.owner_id,
+        **tags_told(contact),
     }
 
 
@@ -89,6 +123,7 @@ def company_snapshot(company: Company) -> dict[str, Any]:
         "phone": company.phone,
         "owner": owner.name if owner else None,
         "owner_id": company.owner_id,
+        **tags_told(company),
     }
 
 
@@ -97,10 +132,10 @@ watch(
         Contact,
         "contact",
         ("first_name", "last_name", "job_title", "company_id", "owner_id"),
-        _classify,
+        partial(_classify, "contact"),
         contact_snapshot,
         {"company_id": "company"},
-        (Part(ContactIdentity, "contact_id", "identities", lambda row: row.value),),
+        (Part(ContactIdentity, "contact_id", "identities", lambda row: row.value), tag_part(CONTACTS)),
     )
 )
 watch(
@@ -108,7 +143,8 @@ watch(
         Company,
         "company",
         ("name", "domain", "phone", "about", "owner_id"),
-        _classify_company,
+        partial(_classify, "company"),
         company_snapshot,
+        parts=(tag_part(COMPANIES),),
     )
 )

@@ -21,7 +21,8 @@ from soconnective.contacts.identities import KINDS, NETWORKS
 from soconnective.contacts.operations import Identity
 from soconnective.contacts.queries import company_choices
 from soconnective.core.fields import IdField, PersonField
-from soconnective.core.forms import RecordForm, clean_text, refuse_nul
+from soconnective.core.forms import clean_text, refuse_nul
+from soconnective.tags.forms import TaggedForm
 
 MAX_ROWS = 20
 
@@ -53,7 +54,7 @@ def super_indices(prefix: str, formdata: Any) -> list[int]:
     return sorted(found)
 
 
-class ContactForm(RecordForm):
+class ContactForm(TaggedForm):
     first_name = StringField("First name", validators=[Length(max=100)])
     last_name = StringField("Last name", validators=[Length(max=100)])
     email = StringField("E-mail", validators=[Length(max=254)])
@@ -108,6 +109,8 @@ class ContactForm(RecordForm):
             "company_id": self.company_id.data,
             "owner_id": self.owner_id.data,
             "identities": found,
+            "tag_ids": self.tag_ids.data,
+            "new_tags": self.new_tags.data,
         }
 
     def _was_shared(self, kind: str) -> bool:
@@ -133,11 +136,11 @@ class _Shown:
     """The contact for WTForms, without its identities: those are given as plain fields and rows."""
 
     def __init__(self, contact: Any) -> None:
-        for name in ("first_name", "last_name", "job_title", "company_id", "owner_id", "version"):
+        for name in ("first_name", "last_name", "job_title", "company_id", "owner_id", "tag_ids", "version"):
             setattr(self, name, getattr(contact, name))
 
 
-class CompanyForm(RecordForm):
+class CompanyForm(TaggedForm):
     name = StringField("Name", validators=[InputRequired("Give the company a name."), Length(max=200)])
     domain = StringField("Domain", validators=[Length(max=253)])
     phone = StringField("Phone", validators=[Length(max=60)])

@@ -20,11 +20,12 @@ from soconnective.core.model import (
     tenant_table,
 )
 from soconnective.core.search import searchable
+from soconnective.tags.models import RecordTag, Tagged, record_tag_table
 
 _UNIQUE_KINDS = "kind IN ('email', 'handle') AND NOT is_shared"
 
 
-class Company(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
+class Company(TenantOwned, Timestamped, Versioned, CreatedBy, Tagged, Base):
     __tablename__ = "companies"
     __table_args__ = tenant_table(
         tenant_reference("owner_id", "memberships", "user_id"),
@@ -40,8 +41,15 @@ class Company(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     about: Mapped[str | None] = mapped_column(Text)
     owner_id: Mapped[int | None] = mapped_column(BigId)
 
+    tag_rows: Mapped[list[CompanyTag]] = relationship(
+        primaryjoin="foreign(CompanyTag.company_id) == Company.id",
+        order_by="CompanyTag.id",
+        cascade="all, delete-orphan",
+        back_populates="company",
+    )
 
-class Contact(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
+
+class Contact(TenantOwned, Timestamped, Versioned, CreatedBy, Tagged, Base):
     """A person. `name` is kept as "First Last": what lists show and sort by."""
 
     __tablename__ = "contacts"
@@ -69,10 +77,42 @@ class Contact(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
         cascade="all, delete-orphan",
         back_populates="contact",
     )
+    tag_rows: Mapped[list[ContactTag]] = relationship(
+        primaryjoin="foreign(ContactTag.contact_id) == Contact.id",
+        order_by="ContactTag.id",
+        cascade="all, delete-orphan",
+        back_populates="contact",
+    )
 
     def first(self, kind: str) -> str | None:
         """The first address of a kind (email, phone, handle), as typed."""
         return next((identity.value for identity in self.identities if identity.kind == kind), None)
+
+
+class CompanyTag(RecordTag, Base):
+    """A tag on a company."""
+
+    __tablename__ = "company_tags"
+    __table_args__ = record_tag_table("company_tags", "company_id", "companies")
+
+    company_id: Mapped[int] = mapped_column(BigId)
+
+    company: Mapped[Company] = relationship(
+        primaryjoin="foreign(CompanyTag.company_id) == Company.id", back_populates="tag_rows"
+    )
+
+
+class ContactTag(RecordTag, Base):
+    """A tag on a contact."""
+
+    __tablename__ = "contact_tags"
+    __table_args__ = record_tag_table("contact_tags", "contact_id", "contacts")
+
+    contact_id: Mapped[int] = mapped_column(BigId)
+
+    contact: Mapped[Contact] = relationship(
+        primaryjoin="foreign(ContactTag.contact_id) == Contact.id", back_populates="tag_rows"
+    )
 
 
 class ContactIdentity(TenantOwned, Base):

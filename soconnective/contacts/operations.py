@@ -14,6 +14,7 @@ from soconnective.core.access import current_actor
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
 from soconnective.core.registry import registry
+from soconnective.tags.operations import set_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ def create_contact(
     company_id: int | None = None,
     owner_id: int | None = None,
     identities: Sequence[Identity] = (),
+    tag_ids: Sequence[int] | None = None,
+    new_tags: str | None = None,
 ) -> Contact:
     """A new person; raises `Refused` at "last_name" without any name, at "identities-N" for a clash."""
     contact = Contact(job_title=job_title, company_id=company_id, owner_id=owner_id, **_made_by())
@@ -41,11 +44,12 @@ def create_contact(
     db.session.add(contact)
     db.session.flush()
     _set_identities(contact, identities)
+    set_tags(contact, tag_ids, new_tags)
     return contact
 
 
 def update_contact(contact: Contact, identities: Sequence[Identity] | None = None, **values: Any) -> Contact:
-    """Change the given columns; `identities`, where given, replaces the whole list."""
+    """Change the given columns; `identities` and `tag_ids`, where given, replace the whole list."""
     if "first_name" in values or "last_name" in values:
         _set_name(
             contact, values.pop("first_name", contact.first_name), values.pop("last_name", contact.last_name)
@@ -55,6 +59,7 @@ def update_contact(contact: Contact, identities: Sequence[Identity] | None = Non
             setattr(contact, name, values[name])
     if identities is not None:
         _set_identities(contact, identities)
+    set_tags(contact, values.get("tag_ids"), values.get("new_tags"))
     return contact
 
 
@@ -67,14 +72,16 @@ def delete_contact(contact: Contact) -> None:
 
 
 def create_company(name: str, **values: Any) -> Company:
+    tags = {key: values.pop(key) for key in ("tag_ids", "new_tags") if key in values}
     company = Company(name=name, **_made_by())
     db.session.add(update_company(company, **values))
     db.session.flush()
+    set_tags(company, **{"tag_ids": None, **tags})
     return company
 
 
 def update_company(company: Company, **values: Any) -> Company:
-    """Change the given columns; raises `Refused` at "domain" for one that is no domain or already taken."""
+    """Change the given columns and tags; raises `Refused` at "domain" for one that is no domain or already taken."""
     if values.get("domain"):
         values["domain"] = normalise_domain(values["domain"])
         with db.session.no_autoflush:
@@ -85,6 +92,7 @@ def update_company(company: Company, **values: Any) -> Company:
     for name in ("name", "domain", "phone", "about", "owner_id"):
         if name in values:
             setattr(company, name, values[name])
+    set_tags(company, values.get("tag_ids"), values.get("new_tags"))
     return company
 
 

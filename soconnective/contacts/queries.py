@@ -12,12 +12,12 @@ from soconnective.core.db import db
 
 def get_contact(contact_id: int) -> Contact:
     """The contact, or 404: the same answer for a missing one and for another tenant's."""
-    ways = (selectinload(Contact.identities), joinedload(Contact.company))
+    ways = (selectinload(Contact.identities), joinedload(Contact.tag_rows), joinedload(Contact.company))
     return db.session.get(Contact, contact_id, options=ways) or abort(404)
 
 
 def get_company(company_id: int) -> Company:
-    return db.session.get(Company, company_id) or abort(404)
+    return db.session.get(Company, company_id, options=(joinedload(Company.tag_rows),)) or abort(404)
 
 
 def contact_choices(keep: int | None = None, limit: int = 500) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
 from soconnective.contacts import operations
+from soconnective.contacts.events import CONTACTS
 from soconnective.contacts.forms import MAX_ROWS, ContactForm
 from soconnective.contacts.models import Contact
 from soconnective.contacts.queries import get_contact
@@ -19,6 +20,7 @@ from soconnective.core.listing import Listing
 from soconnective.core.panels import draw_panels, new_links
 from soconnective.core.registry import people
 from soconnective.core.search import among, matching
+from soconnective.tags.queries import tag_choices
 
 bp = Blueprint("contacts", __name__, url_prefix="/dashboard/contacts")
 
@@ -43,15 +45,23 @@ def index() -> Any:
         statement = statement.where(Contact.owner_id == owner)
     if (company := argument_id("company_id")) is not None:
         statement = statement.where(Contact.company_id == company)
+    if (tag := argument_id("tag_id")) is not None:
+        statement = statement.where(CONTACTS.has_any([tag]))
     listing = Listing(
         statement,
         sorts={"name": Contact.name, "created": Contact.created_at, "updated": Contact.updated_at},
         default="name",
         key=Contact.id,
-        options=[joinedload(Contact.company), selectinload(Contact.identities)],
+        options=[
+            joinedload(Contact.company),
+            selectinload(Contact.identities),
+            selectinload(Contact.tag_rows),
+        ],
     )
     owners = [(person.id, person.name) for person in people().values()]
-    return render_template("contacts/index.html", listing=listing, owner_choices=owners)
+    return render_template(
+        "contacts/index.html", listing=listing, owner_choices=owners, tag_choices=tag_choices()
+    )
 
 
 @bp.route("/new", methods=["GET", "POST"])

@@ -30,6 +30,10 @@ PERMISSIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "automations.view": (("owner", "admin", "member", "viewer"), "See the rules and what they did"),
     "automations.edit": (("owner", "admin"), "Create, change, switch and delete rules"),
     "pipelines.edit": (("owner", "admin"), "Edit pipelines and stages"),
+    "tags.edit": (
+        ("owner", "admin"),
+        "Rename, recolour and delete tags (whoever edits records may also make new ones)",
+    ),
     "members.manage": (("owner", "admin"), "Invite, disable and remove members; change roles below owner"),
     "webhooks.edit": (("owner", "admin"), "Set up where webhooks go to and come from"),
     "workspace.edit": (("owner", "admin"), "Change the workspace's name, currency and time zone"),

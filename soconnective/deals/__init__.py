@@ -75,6 +75,7 @@ def init_app(app: Flask) -> None:
                 ("expected_close_on", "expected close"),
                 ("source", "source"),
                 ("lost_reason", "lost reason"),
+                ("tags", "tags"),
             ),
         ),
         NavItem("deals", "Deals", "deals.index", "briefcase", 30),

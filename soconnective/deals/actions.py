@@ -33,6 +33,7 @@ from soconnective.core.registry import people
 from soconnective.deals.conditions import stage_kinds, stage_names
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import create_deal, delete_deal, move_deal, update_deal
+from soconnective.tags.undo import TAG_LISTS
 
 TITLE_LENGTH = 200
 
@@ -206,6 +207,7 @@ register_undoable(
             "expected_close_on", "source", "lost_reason",
         ),
         ("pipeline_id", "status"),
+        TAG_LISTS,
     )
 )  # fmt: skip
 register_action(MoveStage, CreateDeal)

@@ -15,6 +15,8 @@ from soconnective.core.db import db
 from soconnective.core.fields import IdField
 from soconnective.deals.models import Pipeline, Stage
 from soconnective.events import DomainEvent
+from soconnective.tags.facts import FIELD
+from soconnective.tags.triggers import on_tags
 
 
 class StageSettings(Settings):
@@ -126,13 +128,14 @@ def _stage_names() -> dict[Any, str]:
     return kept[1]  # type: ignore[no-any-return]
 
 
-_MOVES = ("stage_id", "pipeline_id", "status")
+_OTHERS = ("stage_id", "pipeline_id", "status", FIELD)
 
 register_trigger(
     on_event("deal.created", "a deal is created", "Deals", "briefcase"),
-    on_change("deal.updated", "a deal is changed", "Deals", "edit", others=_MOVES, contact_ids="contacts"),
+    on_change("deal.updated", "a deal is changed", "Deals", "edit", others=_OTHERS, contact_ids="contacts"),
     DealStageChanged,
     on_event("deal.won", "a deal is won", "Deals", "trophy", ("deal.status=won",)),
     on_event("deal.lost", "a deal is lost", "Deals", "x", ("deal.status=lost",)),
     on_event("deal.deleted", "a deal is deleted", "Deals", "trash"),
+    *on_tags("deal", "a deal", "Deals"),
 )

@@ -10,7 +10,9 @@ from soconnective.contacts.models import Company, Contact, ContactIdentity
 from soconnective.core.conditions import Field, register_fields, through
 from soconnective.core.db import db
 from soconnective.core.formats import currencies
+from soconnective.deals.events import DEALS
 from soconnective.deals.models import Deal, DealContact, Pipeline, Stage
+from soconnective.tags.queries import tag_field
 
 DEAL_STATUSES = (("open", "open"), ("won", "won"), ("lost", "lost"))
 
@@ -102,4 +104,5 @@ register_fields(
     Field("stage_entered_at", "in its stage since", "moment", lambda: Deal.stage_entered_at),
     Field("source", "source", "text", lambda: Deal.source),
     Field("lost_reason", "lost reason", "text", lambda: Deal.lost_reason),
+    tag_field(DEALS),
 )  # fmt: skip

@@ -11,6 +11,7 @@
 | won → open (reopened)                            | deal.stage_changed |
 | another title, amount, owner, contact, ...       | deal.updated |
 | both at once                                     | deal.stage_changed (+ won or lost), deal.updated |
+| tags put on or taken off                         | deal.tag_added, deal.tag_removed (see `tags.facts`) |
 | A → B → A, or the same values again              | nothing |
 | created and deleted in one transaction           | nothing |
 """
@@ -24,8 +25,12 @@ from sqlalchemy import bindparam, select
 from soconnective.contacts.models import Company, Contact, ContactIdentity
 from soconnective.core.db import db, plain
 from soconnective.core.registry import people
-from soconnective.deals.models import Deal, DealContact, Pipeline, Stage
+from soconnective.deals.models import Deal, DealContact, DealTag, Pipeline, Stage
 from soconnective.events import Change, Part, Watch, declare, watch
+from soconnective.tags.facts import FIELD, read_tags, tag_events, tag_part, tags_column
+from soconnective.tags.taggable import Taggable, register_taggable
+
+DEALS = register_taggable(Taggable("deal", Deal, DealTag, "deal_id", "deals.index", {"status": "all"}))
 
 DEAL_CREATED = declare(
     "deal.created",
@@ -69,6 +74,20 @@ DEAL_DELETED = declare(
     sent_when="A deal was deleted, with the values it had.",
     not_when="Not when it is lost.",
 )
+DEAL_TAG_ADDED = declare(
+    "deal.tag_added",
+    "deal",
+    "Deal got a tag",
+    sent_when="A deal has a tag, or several, that it did not have before the save; a new one with tags too.",
+    not_when="Not when a tag is renamed or recoloured; it is no deal.updated.",
+)
+DEAL_TAG_REMOVED = declare(
+    "deal.tag_removed",
+    "deal",
+    "Deal lost a tag",
+    sent_when="A deal lacks a tag, or several, that it had before the save; also when the tag itself was deleted.",
+    not_when="Not when the deal is deleted; it is no deal.updated.",
+)
 
 _MOVE_FIELDS = {"stage_id", "status", "pipeline_id"}
 
@@ -79,18 +98,19 @@ def classify(change: Change) -> list[str]:
         return ["deal.deleted"]
     status = change.fields.get("status", (None, None))[1]
     if change.kind == "created":
-        return ["deal.created", *([f"deal.{status}"] if status in ("won", "lost") else [])]
+        ended = [f"deal.{status}"] if status in ("won", "lost") else []
+        return ["deal.created", *ended, *tag_events("deal", change)]
     found = []
     if "stage_id" in change.fields:
         found.append("deal.stage_changed")
         if status in ("won", "lost"):
             found.append(f"deal.{status}")
-    others = set(change.fields) - _MOVE_FIELDS
+    others = set(change.fields) - _MOVE_FIELDS - {FIELD}
     if "stage_id" in change.fields:
         others.discard("lost_reason")
     if others:
         found.append("deal.updated")
-    return found
+    return [*found, *tag_events("deal", change)]
 
 
 # Core, with the tenant in every join: this runs for every changed deal.
@@ -105,6 +125,7 @@ _names = (
         _co.name.label("company"),
         _c.name.label("contact"),
         _c.id.label("contact_id"),
+        tags_column(DEALS).label("tags"),
         _c.job_title.label("contact_job_title"),
         _co.domain.label("company_domain"),
         select(_ci.value)
@@ -156,6 +177,7 @@ def snapshot(deal: Deal) -> dict[str, Any]:
         "expected_close_on": plain(deal.expected_close_on),
         "source": deal.source,
         "lost_reason": deal.lost_reason,
+        **read_tags(names.tags),
     }
 
 
@@ -179,6 +201,11 @@ watch(
         classify,
         snapshot,
         {"company_id": "company"},
-        (Part(DealContact, "deal_id", "contact_ids", lambda row: row.contact_id, ("contact_id", "contact")),),
+        (
+            Part(
+                DealContact, "deal_id", "contact_ids", lambda row: row.contact_id, ("contact_id", "contact")
+            ),
+            tag_part(DEALS),
+        ),
     )
 )

@@ -12,14 +12,16 @@ from soconnective.contacts.queries import company_choices, contact_choices
 from soconnective.core.fields import AmountField, DayField, IdField, IdsField, PersonField
 from soconnective.core.formats import currencies
 from soconnective.core.forms import RecordForm
+from soconnective.core.palette import COLORS
 from soconnective.core.workspace import current_workspace
-from soconnective.deals.models import COLORS, KINDS
+from soconnective.deals.models import KINDS
 from soconnective.deals.queries import stage_choices
+from soconnective.tags.forms import TaggedForm
 
 SOURCES = ("Website", "Referral", "Campaign", "Cold call", "Event", "Partner", "Other")
 
 
-class DealForm(RecordForm):
+class DealForm(TaggedForm):
     title = StringField("Title", validators=[InputRequired("Give the deal a title."), Length(max=200)])
     amount = AmountField("Amount")
     currency = SelectField("Currency")

@@ -22,9 +22,9 @@ from soconnective.core.model import (
     tenant_table,
 )
 from soconnective.core.search import searchable
+from soconnective.tags.models import RecordTag, Tagged, record_tag_table
 
 KINDS = {"open": "Open", "won": "Won", "lost": "Lost"}
-COLORS = ("gray", "blue", "azure", "indigo", "purple", "pink", "red", "orange", "yellow", "green", "teal")
 
 
 class Pipeline(TenantOwned, Timestamped, Versioned, Base):
@@ -64,7 +64,7 @@ class Stage(TenantOwned, Timestamped, Versioned, Base):
     )
 
 
-class Deal(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
+class Deal(TenantOwned, Timestamped, Versioned, CreatedBy, Tagged, Base):
     """A deal. `pipeline_id`, `status`, `stage_entered_at` and `closed_at` follow the stage (`stage_sync`)."""
 
     __tablename__ = "deals"
@@ -107,6 +107,12 @@ class Deal(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
         cascade="all, delete-orphan",
         back_populates="deal",
     )
+    tag_rows: Mapped[list[DealTag]] = relationship(
+        primaryjoin="foreign(DealTag.deal_id) == Deal.id",
+        order_by="DealTag.id",
+        cascade="all, delete-orphan",
+        back_populates="deal",
+    )
 
 
 class DealContact(TenantOwned, Base):
@@ -128,6 +134,19 @@ class DealContact(TenantOwned, Base):
         primaryjoin="foreign(DealContact.deal_id) == Deal.id", back_populates="people"
     )
     contact: Mapped[Contact] = relationship(primaryjoin="foreign(DealContact.contact_id) == Contact.id")
+
+
+class DealTag(RecordTag, Base):
+    """A tag on a deal."""
+
+    __tablename__ = "deal_tags"
+    __table_args__ = record_tag_table("deal_tags", "deal_id", "deals")
+
+    deal_id: Mapped[int] = mapped_column(BigId)
+
+    deal: Mapped[Deal] = relationship(
+        primaryjoin="foreign(DealTag.deal_id) == Deal.id", back_populates="tag_rows"
+    )
 
 
 searchable(Deal, "deal", lambda row: [row.title, row.source])

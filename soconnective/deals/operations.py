@@ -12,6 +12,7 @@ from soconnective.core.errors import Refused
 from soconnective.core.registry import registry
 from soconnective.core.workspace import current_workspace
 from soconnective.deals.models import Deal, DealContact, Stage
+from soconnective.tags.operations import set_tags
 
 _COLUMNS = (
     "title",
@@ -32,6 +33,8 @@ def create_deal(
     *,
     contact_ids: Sequence[int] = (),
     currency: str | None = None,
+    tag_ids: Sequence[int] | None = None,
+    new_tags: str | None = None,
     **values: Any,
 ) -> Deal:
     """A new deal in `stage_id`; the first of `contact_ids` is its primary contact."""
@@ -48,11 +51,18 @@ def create_deal(
     db.session.flush()
     if contact_ids:
         set_deal_contacts(deal, contact_ids)
+    set_tags(deal, tag_ids, new_tags)
     return deal
 
 
 def update_deal(
-    deal: Deal, *, contact_ids: Sequence[int] | None = None, stage_id: int | None = None, **values: Any
+    deal: Deal,
+    *,
+    contact_ids: Sequence[int] | None = None,
+    stage_id: int | None = None,
+    tag_ids: Sequence[int] | None = None,
+    new_tags: str | None = None,
+    **values: Any,
 ) -> Deal:
     """Change the given columns; a changed stage is a move."""
     if stage_id is not None and stage_id != deal.stage_id:
@@ -60,6 +70,7 @@ def update_deal(
     _assign(deal, values)
     if contact_ids is not None:
         set_deal_contacts(deal, contact_ids)
+    set_tags(deal, tag_ids, new_tags)
     return deal
 
 

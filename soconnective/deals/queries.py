@@ -29,16 +29,17 @@ next_steps: list[Callable[[list[int]], dict[int, NextStep]]] = []
 
 def get_deal(deal_id: int) -> Deal:
     """The deal with its people, or 404."""
-    deal = db.session.scalar(
+    found = db.session.scalars(
         select(Deal)
         .where(Deal.id == deal_id)
         .options(
             selectinload(Deal.people).joinedload(DealContact.contact),
             joinedload(Deal.stage),
             joinedload(Deal.company),
+            joinedload(Deal.tag_rows),
         )
     )
-    return deal or abort(404)
+    return found.unique().one_or_none() or abort(404)
 
 
 def get_pipeline(pipeline_id: int) -> Pipeline:

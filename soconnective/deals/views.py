@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import Select, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import joinedload, selectinload
 
 from soconnective.contacts.views import argument_id
 from soconnective.core import clock
@@ -17,8 +17,10 @@ from soconnective.core.panels import draw_panels, new_links
 from soconnective.core.search import among, matching
 from soconnective.core.workspace import workspace_today
 from soconnective.deals import operations, queries
+from soconnective.deals.events import DEALS
 from soconnective.deals.forms import DealForm, MoveForm
 from soconnective.deals.models import Deal, DealContact
+from soconnective.tags.queries import tag_choices
 
 bp = Blueprint("deals", __name__, url_prefix="/dashboard/deals")
 STATUSES = ("open", "won", "lost", "all")
@@ -46,6 +48,8 @@ def _filtered() -> Select[Any]:
         statement = statement.where(
             Deal.id.in_(select(DealContact.deal_id).where(DealContact.contact_id == contact))
         )
+    if (tag := argument_id("tag_id")) is not None:
+        statement = statement.where(DEALS.has_any([tag]))
     if request.args.get("overdue"):
         statement = statement.where(Deal.status == "open", Deal.expected_close_on < workspace_today())
     return statement
@@ -66,7 +70,7 @@ def index() -> Any:
         },
         default="close",
         key=Deal.id,
-        options=[joinedload(Deal.stage), joinedload(Deal.company)],
+        options=[joinedload(Deal.stage), joinedload(Deal.company), selectinload(Deal.tag_rows)],
     )
     pipelines = queries.pipelines()
     return render_template(
@@ -79,6 +83,7 @@ def index() -> Any:
         today=workspace_today(),
         now=clock.now(),
         status=request.args.get("status", "open"),
+        tag_choices=tag_choices(),
     )
 
 

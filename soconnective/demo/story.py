@@ -32,6 +32,15 @@ from soconnective.tasks.operations import complete_task, create_task
 from soconnective.timeline.operations import write_note
 
 LAST_LOSS = "Chose somebody else"
+# Some of each kind are marked: by their place, so that the tags change nothing else of the story.
+COMPANY_TAGS = {0: "VIP", 2: "Partner", 4: "VIP, Reference"}
+CONTACT_TAGS = {
+    0: "Newsletter",
+    1: "Decision maker",
+    4: "Newsletter, Met at the fair",
+    5: "Decision maker, VIP",
+}
+DEAL_TAGS = {0: "Urgent", 2: "Met at the fair", 5: "VIP", 7: "Urgent, Needs legal"}
 
 
 @dataclass(frozen=True)
@@ -102,13 +111,20 @@ class Story:
 
     def _companies(self) -> None:
         chance = self.chance
-        for name in COMPANIES[: self.size.companies]:
+        for index, name in enumerate(COMPANIES[: self.size.companies]):
             owner = chance.choice(self.team)
             domain = name.lower().replace(" ", "-").replace("&", "and") + ".example"
             phone = f"+34 9{chance.randint(10, 99)} 55 {chance.randint(10, 99)} {chance.randint(10, 99)}"
 
-            def add(name: str = name, owner: Actor = owner, domain: str = domain, phone: str = phone) -> None:
-                company = create_company(name, domain=domain, owner_id=owner.id, phone=phone)
+            values = {
+                "domain": domain,
+                "owner_id": owner.id,
+                "phone": phone,
+                "new_tags": COMPANY_TAGS.get(index % 7),
+            }
+
+            def add(name: str = name, values: Any = values) -> None:
+                company = create_company(name, **values)
                 db.session.flush()
                 self.ids[name] = company.id
 
@@ -139,6 +155,7 @@ class Story:
             if chance.random() < 0.2:
                 ways.append(Identity("handle", f"@{first}{last}".lower(), "linkedin"))
             values = {"job_title": chance.choice(JOBS), "owner_id": owner.id, "identities": ways}
+            values["new_tags"] = CONTACT_TAGS.get(index % 8)
 
             def add(
                 index: int = index, names: Any = (first, last), firm: str = firm, values: Any = values
@@ -161,6 +178,7 @@ class Story:
                 "title": chance.choice(DEALS).format(city=chance.choice(CITIES)),
                 "amount": chance.randrange(5, 900) * 100,
                 "source": chance.choice(("Referral", "Website", "Event", "Campaign")),
+                "tags": DEAL_TAGS.get(index % 9),
                 "close": workspace_today() + timedelta(days=chance.randint(-8, 60)),
             }
 
@@ -169,7 +187,7 @@ class Story:
                 deal = create_deal(
                     values["title"], first, owner_id=owner.id, amount=values["amount"], source=values["source"],
                     contact_ids=[self.ids[f"contact {person}"]], company_id=self.ids[f"firm of {person}"],
-                    expected_close_on=values["close"],
+                    expected_close_on=values["close"], new_tags=values["tags"],
                 )  # fmt: skip
                 db.session.flush()
                 self.ids[key] = deal.id

@@ -115,6 +115,8 @@ def _as_it_was(note: Note) -> dict[str, Any]:
     """The last values of a deleted record, and the names of what it pointed to."""
     values = {"id": note.record_id, **{name: plain(old) for name, (old, _new) in note.fields.items()}}
     for name, known in fields_of(note.watch.record_type).items():
+        if name in note.members:  # what a list held went with the record
+            values[name] = [plain(value) for value in note.members[name][0]]
         if known.shown and name in values:
             values[known.shown] = known.label_of(values[name])
     return values

@@ -13,6 +13,8 @@ from sqlalchemy import func, select
 from soconnective.core.db import db
 from soconnective.core.registry import Dependant, NewItem, Panel, RecordType, registry
 from soconnective.deals.models import Stage
+from soconnective.tags.facts import FIELD
+from soconnective.tags.queries import tag_names
 from soconnective.timeline import automation, conditions, events, queries, views
 from soconnective.timeline.fields import name_readers
 from soconnective.timeline.models import Note
@@ -23,6 +25,7 @@ __all__ = ["automation", "conditions", "events", "init_app"]
 def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
     name_readers["stage_id"] = _stage_names
+    name_readers[FIELD] = tag_names
     registry.add(
         RecordType(
             "note",

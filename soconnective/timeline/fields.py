@@ -7,6 +7,7 @@ from typing import Any
 from soconnective.core.formats import date_text, datetime_text
 from soconnective.core.registry import people, registry
 from soconnective.events import EventRow
+from soconnective.tags.facts import FIELD as TAGS
 
 LABELS = {
     "stage_id": "Stage", "owner_id": "Owner", "assignee_id": "Assigned to", "company_id": "Company",
@@ -15,7 +16,8 @@ LABELS = {
     "identities": "Addresses", "lost_reason": "Lost because",
 }  # fmt: skip
 _PEOPLE = {"owner_id", "assignee_id"}
-_HIDDEN = {"status", "pipeline_id", "currency"}
+TAG_CHANGES = {"tag_added": ("Added", 1), "tag_removed": ("Removed", 0)}
+_HIDDEN = {"status", "pipeline_id", "currency", TAGS}  # tags have entries of their own
 _RECORDS = {
     "company_id": "company",
     "contact_id": "contact",
@@ -24,7 +26,16 @@ _RECORDS = {
     "people_ids": "contact",
 }
 
-_SAY_ENOUGH = {"created", "deleted", "logged", "scheduled", "completed", "reopened", "cancelled"}
+_SAY_ENOUGH = {
+    "created",
+    "deleted",
+    "logged",
+    "scheduled",
+    "completed",
+    "reopened",
+    "cancelled",
+    *TAG_CHANGES,
+}
 
 # field -> a function that reads the names of many ids at once; areas add theirs (stages).
 name_readers: dict[str, Any] = {}
@@ -36,9 +47,10 @@ class Names:
     def __init__(self, rows: list[EventRow]) -> None:
         wanted: dict[str, set[int]] = {}
         for row in rows:
-            if not _tells(row):
-                continue
-            for name, both in row.changes.items():
+            told = (
+                row.changes if _tells(row) else {TAGS: row.changes.get(TAGS, [])} if _tag_change(row) else {}
+            )
+            for name, both in told.items():
                 kind = _RECORDS.get(name) or (name if name in name_readers else None)
                 if kind:
                     for value in both:
@@ -62,6 +74,25 @@ class Names:
             return self.found[kind].get(value, "one that is gone")
         write = {"_on": date_text, "_at": datetime_text}.get(name[-3:], str)
         return write(value)
+
+
+def _tag_change(row: EventRow) -> tuple[str, int] | None:
+    """What was done to tags, and on which side of the change they stand."""
+    return TAG_CHANGES.get(row.name.rsplit(".", 1)[1])
+
+
+def is_about_tags(row: EventRow) -> bool:
+    return _tag_change(row) is not None
+
+
+def title_of(row: EventRow, declared: str, names: Names) -> str:
+    """What an entry is headed: of tags which ones, of all else what the event is called."""
+    change = _tag_change(row)
+    if change is None:
+        return declared
+    ids: list[Any] = row.changes.get(TAGS, [[], []])[change[1]]
+    said = sorted((names.of(TAGS, tag_id) for tag_id in ids), key=str.casefold)
+    return f"{change[0]} the {'tag' if len(ids) == 1 else 'tags'} {', '.join(said)}"
 
 
 def _tells(row: EventRow) -> bool:

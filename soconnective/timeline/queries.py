@@ -14,7 +14,7 @@ from soconnective.core.access import Actor
 from soconnective.core.db import db
 from soconnective.core.registry import registry
 from soconnective.events import EventLink, EventRow, event_types
-from soconnective.timeline.fields import Names, field_lines
+from soconnective.timeline.fields import Names, field_lines, is_about_tags, title_of
 from soconnective.timeline.models import Note
 from soconnective.timeline.operations import may_change
 
@@ -112,8 +112,8 @@ def _entry(
     return Entry(
         row.id,
         row.name,
-        declared.title if declared else row.name,
-        "note" if is_note else kind.icon if kind else "circle-dot",
+        title_of(row, declared.title if declared else row.name, names),
+        "note" if is_note else "tag" if is_about_tags(row) else kind.icon if kind else "circle-dot",
         row.occurred_at,
         Actor(row.actor_kind, row.actor_id, row.actor_name),
         "" if is_note else str(row.snapshot.get("title") or row.snapshot.get("name") or ""),

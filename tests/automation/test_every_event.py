@@ -79,6 +79,18 @@ CASES: dict[str, tuple[Any, Any]] = {
     "company.created": (_nothing, lambda _i, _r: make_company()),
     "company.updated": (lambda _i: make_company(), lambda _i, it: update_company(it, name="Initrode")),
     "company.deleted": (lambda _i: make_company(), lambda _i, it: delete_company(it)),
+    "deal.tag_added": (_deal, lambda _i, deal: update_deal(deal, new_tags="VIP")),
+    "deal.tag_removed": (lambda i: _deal(i, new_tags="VIP"), lambda _i, deal: update_deal(deal, tag_ids=[])),
+    "contact.tag_added": (lambda _i: make_contact(), lambda _i, it: update_contact(it, new_tags="VIP")),
+    "contact.tag_removed": (
+        lambda _i: make_contact(new_tags="VIP"),
+        lambda _i, it: update_contact(it, tag_ids=[]),
+    ),
+    "company.tag_added": (lambda _i: make_company(), lambda _i, it: update_company(it, new_tags="VIP")),
+    "company.tag_removed": (
+        lambda _i: make_company(new_tags="VIP"),
+        lambda _i, it: update_company(it, tag_ids=[]),
+    ),
     "task.created": (_nothing, lambda i, _r: create_task("Call")),
     "task.updated": (_task, lambda _i, task: update_task(task, title="Write")),
     "task.completed": (_task, lambda _i, task: complete_task(task)),
@@ -172,7 +184,7 @@ def test_lists_are_fields_too(inside: Any, trigger: str, field: str, change: Any
 
 
 def test_a_field_that_is_gone_or_has_its_own_event_is_told(inside: Any) -> None:
-    for field in ("nonsense", "stage_id", "status"):
+    for field in ("nonsense", "stage_id", "status", "tag_ids"):
         definition = build("Rule", "deal.updated", {"field": field}, [("log_note", {"body": "x"})])
         assert definition.problems() == [
             ("trigger", "field", "This field does not exist any more. Choose another one.")

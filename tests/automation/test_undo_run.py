@@ -24,6 +24,7 @@ from soconnective.core.tenancy import acting_in
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import create_deal, update_deal
 from soconnective.events import EventRow, watches_of
+from soconnective.tags.operations import create_tag
 from soconnective.tasks.models import Task
 from soconnective.tasks.operations import complete_task
 from soconnective.timeline.models import Note
@@ -173,3 +174,20 @@ def test_only_its_own_changes_are_meant(inside: Any) -> None:
     won(inside)
     assert undo() == 1 and len(list(db.session.scalars(select(Deal)))) == 2
     assert db.session.get(Stage, inside.stages["Won"]) is not None
+
+
+def test_tags_go_off_and_come_back(inside: Any) -> None:
+    with write_transaction():
+        old, new, other = (create_tag(name).id for name in ("Old", "New", "Other"))
+    make_rule(
+        steps=[
+            ("remove_tag", {"target": "deal", "tag_id": old}),
+            ("add_tag", {"target": "deal", "tag_id": new}),
+        ]
+    )
+    deal = won(inside, tag_ids=[old])
+    with write_transaction():
+        update_deal(deal, tag_ids=[new, other])
+    assert undo() == 1
+    db.session.expire_all()
+    assert sorted(deal.tag_ids) == sorted([old, other])

@@ -18,6 +18,7 @@ from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.deals.models import Stage
 from soconnective.deals.operations import create_deal, move_deal
+from soconnective.tags.operations import create_tag
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from tests.browser.conftest import sign_in
@@ -44,8 +45,10 @@ def fill_with(app: Flask, team: Any, vectors: list[str]) -> dict[str, int]:
     with app.app_context(), acting_in(team.id), acting_as(team.owner.actor):
         with write_transaction():
             for number, vector in enumerate(vectors):
-                company = create_company(vector, about="\n".join(vectors), phone=vector[:40])
-                contact = create_contact(vector[:100], "X", job_title=vector)
+                tag = create_tag(f"{number}{vector[:36]}")
+                marked = {"tag_ids": [tag.id]}
+                company = create_company(vector, about="\n".join(vectors), phone=vector[:40], **marked)
+                contact = create_contact(vector[:100], "X", job_title=vector, **marked)
                 db.session.flush()
                 deal = create_deal(
                     vector,
@@ -53,6 +56,7 @@ def fill_with(app: Flask, team: Any, vectors: list[str]) -> dict[str, int]:
                     source=vector[:100],
                     company_id=company.id,
                     contact_ids=[contact.id],
+                    **marked,
                 )
                 db.session.flush()
                 move_deal(deal, db.session.get_one(Stage, team.stages["Lost"]), vector)
@@ -74,6 +78,7 @@ def fill_with(app: Flask, team: Any, vectors: list[str]) -> dict[str, int]:
             ids |= {
                 "company_id": company.id, "contact_id": contact.id, "deal_id": deal.id, "record_id": deal.id, "task_id": task.id,
                 "appointment_id": meeting.id, "note_id": note.id, "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
+                "tag_id": tag.id,
             }  # fmt: skip
         ids["automation_id"] = make_rule(
             "deal.created", [("log_note", {"body": vectors[0].replace("{", "(")})], name=vectors[0][:100]

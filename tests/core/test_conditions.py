@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,7 @@ from soconnective.core.conditions import (
     Now,
     Test,
     describe,
+    each_test,
     evaluate,
     fields_of,
     operators_of,
@@ -34,7 +36,7 @@ from soconnective.deals.models import Deal
 from soconnective.events import watched_models
 from soconnective.events.watch import watches
 from soconnective.tasks.operations import create_task
-from tests.factories.records import make_company, make_contact, make_deal
+from tests.factories.records import make_company, make_contact, make_deal, make_tag
 
 WORDS = ["Ana", "ana", "ÀÉß", "İstanbul", "ΑΣ", "100%", "a_b", "x'y", "\\", " space", "a/b", "Ana Ruiz"]
 DAYS = [date(2026, 11, 20) + timedelta(days=n) for n in range(8)]
@@ -47,6 +49,7 @@ def deals(inside: Any) -> list[Deal]:
     """Deals with all kinds of values, the empty ones among them."""
     companies = [make_company("Acme", domain="acme.example"), make_company("Globex")]
     contacts = [make_contact("Ana", email="Ana@x.example", job_title="Ana's Boss"), make_contact("Bo")]
+    tags = [make_tag(name) for name in ("VIP", "Éclair", "vip 2", "No deal has it")]
     return [
         make_deal(
             list(inside.stages.values())[number % 6],
@@ -58,6 +61,7 @@ def deals(inside: Any) -> list[Deal]:
             contact_ids=[] if number % 2 else [contacts[number % 4 // 2].id],
             expected_close_on=None if number % 7 == 0 else DAYS[number % len(DAYS)],
             lost_reason="price",
+            tag_ids=[tag.id for place, tag in enumerate(tags) if number >> place & 1],
         )
         for number in range(24)
     ]
@@ -74,6 +78,7 @@ def a_value(field: Any, operator: Any, draw: Any) -> Any:
         "choice": st.sampled_from([value for value, _ in field.choices()] if field.choices else ["x"]),
         "person": st.sampled_from(["1", "2", "3"]),
         "record": st.sampled_from(["1", "2"]),
+        "tags": st.sampled_from([value for value, _ in field.choices()] if field.choices else []),
     }
     one = texts[field.kind]
     if operator.takes == "nothing":
@@ -106,6 +111,7 @@ def test_both_back_ends_agree(inside: Any, deals: list[Deal]) -> None:
     now = Now(TODAY, "Europe/Madrid")
     facts = {deal.id: Facts(deal_snapshot(deal), now) for deal in deals}
     counts = {"all": 0, "some": 0}
+    asked: Counter[str] = Counter()
 
     @given(trees())
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -114,9 +120,12 @@ def test_both_back_ends_agree(inside: Any, deals: list[Deal]) -> None:
         by_sql = set(db.session.scalars(select(Deal.id).where(where(tree, known, now))))
         assert by_python == by_sql, (describe(tree, known), by_python ^ by_sql)
         counts["some" if 0 < len(by_sql) < len(facts) else "all"] += 1
+        asked.update(test.operator for _path, test in each_test(tree))
 
     agree()
     assert counts["some"] > 30
+    of_tags = [o.id for o in operators_of(known["tag_ids"])]
+    assert len(of_tags) == 6 and sum(asked[name] for name in of_tags) > 20
 
 
 @pytest.mark.parametrize("kind", ["task", "appointment", "contact"])

@@ -16,7 +16,7 @@ from soconnective.deals.operations import create_deal, delete_deal, move_deal, s
 from soconnective.deals.pipeline_operations import create_pipeline
 from soconnective.events import EventRow, namespace
 from soconnective.tasks.models import Task
-from tests.factories.records import make_contact, make_deal, move
+from tests.factories.records import make_company, make_contact, make_deal, make_tag, move
 
 
 def names(after: int = 0) -> list[str]:
@@ -135,6 +135,59 @@ def test_people_on_a_deal_are_a_change_of_it(inside: Any) -> None:
         set_deal_contacts(deal, [ana.id, bob.id])
     row = db.session.scalars(select(EventRow).where(EventRow.id > before)).one()
     assert (row.name, row.changes["contact_ids"]) == ("deal.updated", [[], [bob.id]])
+
+
+TAGS: list[tuple[list[str], list[str], dict[str, Any], list[str]]] = [
+    ([], ["A"], {}, ["deal.tag_added"]),
+    (["A"], [], {}, ["deal.tag_removed"]),
+    ([], ["A", "B"], {}, ["deal.tag_added"]),
+    (["A"], ["B"], {}, ["deal.tag_added", "deal.tag_removed"]),
+    (["A"], ["A"], {}, []),
+    ([], ["A"], {"title": "New"}, ["deal.updated", "deal.tag_added"]),
+    ([], ["A"], {"stage": "Won"}, ["deal.stage_changed", "deal.won", "deal.tag_added"]),
+]
+
+
+@pytest.mark.parametrize(("came", "went", "beside", "expected"), TAGS)
+def test_tags_have_events_of_their_own(
+    inside: Any, came: list[str], went: list[str], beside: dict[str, Any], expected: list[str]
+) -> None:
+    ids = {name: make_tag(name).id for name in ("A", "B")}
+    deal = make_deal(inside.stages["Lead"], tag_ids=[ids[name] for name in came])
+    before, values = last_id(), dict(beside)
+    if stage := values.pop("stage", None):
+        values["stage_id"] = inside.stages[stage]
+    with write_transaction():
+        update_deal(deal, tag_ids=[ids[name] for name in went], **values)
+    assert names(before) == expected
+
+
+def test_a_new_record_with_tags_got_them(inside: Any) -> None:
+    tag = make_tag()
+    make_deal(inside.stages["Won"], tag_ids=[tag.id])
+    make_contact(tag_ids=[tag.id])
+    make_company(tag_ids=[tag.id])
+    assert names() == [
+        "deal.created", "deal.won", "deal.tag_added", "contact.created", "contact.tag_added",
+        "company.created", "company.tag_added",
+    ]  # fmt: skip
+
+
+def test_a_tag_put_on_and_taken_off_in_one_save_is_nothing(inside: Any) -> None:
+    tag, deal = make_tag(), make_deal(inside.stages["Lead"])
+    before = last_id()
+    with write_transaction():
+        update_deal(deal, tag_ids=[tag.id])
+        update_deal(deal, tag_ids=[])
+    assert names(before) == []
+
+
+def test_a_deleted_record_only_tells_that(inside: Any) -> None:
+    deal = make_deal(inside.stages["Lead"], tag_ids=[make_tag().id])
+    before = last_id()
+    with write_transaction():
+        delete_deal(deal)
+    assert names(before) == ["deal.deleted"]
 
 
 def test_a_changed_address_is_a_change_of_the_contact(inside: Any) -> None:

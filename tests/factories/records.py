@@ -12,6 +12,8 @@ from soconnective.contacts.operations import Identity, create_company, create_co
 from soconnective.core.db import db, write_transaction
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import create_deal, move_deal
+from soconnective.tags.models import Tag
+from soconnective.tags.operations import create_tag
 
 KICKOFF = [
     ("create_task", {"title": "Kick off {{ deal.title }}", "due_in_days": 2}),
@@ -50,3 +52,8 @@ def move(deal: Deal, stage_id: int, reason: str | None = None) -> None:
 def make_company(name: str = "Initech", **values: Any) -> Company:
     with write_transaction():
         return create_company(name, **values)
+
+
+def make_tag(name: str = "VIP", color: str | None = None) -> Tag:
+    with write_transaction():
+        return create_tag(name, color)

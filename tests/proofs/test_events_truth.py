@@ -32,6 +32,8 @@ from soconnective.deals import operations as deals
 from soconnective.deals.models import Deal, Stage
 from soconnective.events import capture, pending
 from soconnective.events.watch import watches
+from soconnective.tags import operations as tags
+from soconnective.tags.queries import every_tag
 from soconnective.tasks import operations as tasks
 from soconnective.tasks.models import Task
 from soconnective.timeline import operations as notes
@@ -122,6 +124,31 @@ class Office:
         if (found := self.one(Deal)) is not None:
             deals.set_deal_contacts(found, [i for i in {self.an_id(Contact), self.an_id(Contact)} if i])
 
+    def add_tag(self) -> None:
+        tags.create_tag(f"Tag {self.chance.randrange(10**9)}")
+
+    def tags_of_one(self) -> None:
+        model, update = self.chance.choice(
+            [
+                (Contact, contacts.update_contact),
+                (Company, contacts.update_company),
+                (Deal, deals.update_deal),
+            ]
+        )
+        if (found := self.one(model)) is not None:
+            update(
+                found,
+                tag_ids=self.chance.sample(
+                    list(every_tag()), self.chance.randint(0, min(3, len(every_tag())))
+                ),
+            )
+
+    def delete_tag(self) -> None:
+        known = list(every_tag().values())
+        if len(known) > 1:
+            one, other = self.chance.sample(known, 2)
+            tags.delete_tag(one, self.chance.choice([None, other]))
+
     def delete_deal(self) -> None:
         if (found := self.one(Deal)) is not None:
             deals.delete_deal(found)
@@ -173,7 +200,7 @@ class Office:
 
     def jobs(self) -> list[Callable[[], None]]:
         return [getattr(self, name) for name in sorted(vars(Office)) if name.startswith(
-            ("add_", "change_", "delete_", "switch_", "move_", "people_of", "look_around"))]  # fmt: skip
+            ("add_", "change_", "delete_", "switch_", "move_", "people_of", "tags_of", "look_around"))]  # fmt: skip
 
     def work(self, depth: int = 0) -> None:
         for _ in range(self.chance.randint(1, 4)):

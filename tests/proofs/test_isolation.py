@@ -203,7 +203,8 @@ def foreign(name: str, ids: dict[str, int], people: int) -> int:
     """The victim's id of the kind that a field called `name` means."""
     known = {"owner_id": people, "assignee_id": people, "person_id": people, "to_id": people,
              "contact_ids": ids["contact_id"], "people_ids": ids["contact_id"], "from_stage_id": ids["stage_id"],
-             "to_stage_id": ids["stage_id"], "replacement_id": ids["stage_id"], "id": ids["deal_id"]}  # fmt: skip
+             "to_stage_id": ids["stage_id"], "replacement_id": ids["stage_id"], "id": ids["deal_id"],
+             "tag_ids": ids["tag_id"]}  # fmt: skip
     return known.get(name.rsplit("-", 1)[-1], ids.get(name.rsplit("-", 1)[-1], ids["contact_id"]))
 
 
@@ -264,7 +265,7 @@ def test_another_tenants_id_in_a_form_is_like_a_missing_one(matrix: Matrix, proo
 
 
 ARGUMENTS = ("owner_id", "stage_id", "pipeline_id", "company_id", "contact_id", "deal_id", "automation_id", "record_id",
-             "task_id", "appointment_id", "note_id", "event_id", "run_id", "tenant_id", "person_id")  # fmt: skip
+             "task_id", "appointment_id", "note_id", "event_id", "run_id", "tenant_id", "person_id", "tag_id")  # fmt: skip
 
 
 @pytest.mark.proof(NAME)

@@ -67,16 +67,22 @@ def _group(
     return not passed, f"should not be: {'; '.join(why for why in passed if why) or 'what it is'}"
 
 
+def require_there(field: Field, test: Test) -> None:
+    """Raise `CannotTell` for a tag that is gone: it would never match, and nobody would learn why."""
+    if field.is_gone(test.value):
+        raise CannotTell(f"The condition “{field.label} …” names a tag that does not exist any more")
+
+
 def _test(test: Test, fields: Mapping[str, Field], facts: Facts, path: str) -> Finding:
     known, operator = fields.get(test.field), OPERATORS.get(test.operator)
     if known is None or operator is None:
         raise CannotTell(f"The condition asks for “{test.field}”, which does not exist any more")
+    require_there(known, test)
     wanted = read(known, operator, test)
     if operator.of_change:
         old, new = facts.changes.get(test.field, (None, None))
         passed = operator.says((known.read(old), known.read(new)), wanted, facts.now)
-        was, now = known.actual({known.name: old}), known.actual({known.name: new})
-        actual = f"changed from {was} to {now}" if test.field in facts.changes else "not changed"
+        actual = known.changed(old, new) if test.field in facts.changes else "not changed"
     else:
         passed = operator.says(known.read(facts.values.get(test.field)), wanted, facts.now)
         actual = known.actual(facts.values)

@@ -13,8 +13,9 @@ from sqlalchemy import select
 from soconnective.core.registry import people, registry
 from soconnective.core.tenancy import has_tenant
 
-Kind = Literal["text", "number", "date", "moment", "choice", "person", "record"]
+Kind = Literal["text", "number", "date", "moment", "choice", "person", "record", "tags"]
 LONGEST = 200
+GONE_TAG = "Choose a tag: this one does not exist any more."
 Choices = Sequence[tuple[str, str]]
 
 
@@ -26,7 +27,8 @@ class Field:
     `record_type` is what a record field points to; `shown` names the snapshot's value that people read
     (the company's name beside its id). `is_related`: it belongs to another record that this one points to, so
     no event of this record tells of its change. `reference` names the kind of thing whose id a choice holds
-    (the stage), so that rules as text can say it by name.
+    (the stage), so that rules as text can say it by name. Tags are a list of ids out of `choices()`: `among(ids)` says in
+    SQL whether one of these is there, and `column()` is NULL without any.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Field:
     shown: str = ""
     is_related: bool = False
     reference: str = ""
+    among: Callable[[Sequence[int]], Any] | None = None
 
     @property
     def refers_to(self) -> str:
@@ -48,6 +51,8 @@ class Field:
         """A stored JSON value as what is compared: lower-case text, Decimal, date, datetime, or an id's text."""
         if stored is None or stored == "":
             return None
+        if isinstance(stored, list):
+            return frozenset(map(str, stored)) or None
         if self.kind == "number":
             return Decimal(str(stored))
         if self.kind == "date":
@@ -70,14 +75,22 @@ class Field:
                 raise ValueError(f"{LONGEST} characters at most.")
             return text
         if self.label_of(text) is None:
-            raise ValueError("Choose from the list.")
+            raise ValueError(GONE_TAG if self.kind == "tags" else "Choose from the list.")
         return text
+
+    def is_gone(self, wanted: Any) -> bool:
+        """Whether a test asks for a tag that does not exist any more: no answer could be right."""
+        asked = wanted if isinstance(wanted, list) else [wanted]
+        return self.kind == "tags" and any(one is not None and self.label_of(one) is None for one in asked)
 
     def label_of(self, value: Any) -> str | None:
         """How people read `value`; None for a choice that does not exist (any more)."""
         if value is None or value == "":
             return None
-        if self.kind == "choice" and self.choices is not None:
+        if isinstance(value, list):
+            said = sorted((self.label_of(one) or "one that is gone" for one in value), key=str.casefold)
+            return ", ".join(said) or None
+        if self.kind in ("choice", "tags") and self.choices is not None:
             return dict(self.choices()).get(str(value))
         if self.kind == "person":
             person = people().get(_id(value))
@@ -89,11 +102,18 @@ class Field:
     def actual(self, values: Mapping[str, Any]) -> str:
         """The value in a snapshot, for people."""
         stored = values.get(self.name)
-        if stored is None or stored == "":
+        if stored is None or stored in ("", []):
             return "empty"
         if self.shown and values.get(self.shown):
             return str(values[self.shown])
         return self.label_of(stored) or str(stored)
+
+    def changed(self, old: Any, new: Any) -> str:
+        """A change of it, for people; of a list what left and what came."""
+        if self.kind == "tags":
+            parts = [f"{word} {self.label_of(ids)}" for word, ids in (("gained", new), ("lost", old)) if ids]
+            return ", ".join(parts) or "not changed"
+        return f"changed from {self.actual({self.name: old})} to {self.actual({self.name: new})}"
 
 
 def _id(value: Any) -> int:

@@ -117,6 +117,7 @@ def _days(wanted: Wanted, now: Now, ahead: bool) -> tuple[date, date]:
 
 DAYS = ("date", "moment")
 CHOSEN = ("choice", "person", "record")
+TAGS = ("tags",)
 ONE = timedelta(days=1)
 
 
@@ -150,6 +151,16 @@ def _text(
         lambda actual, wanted, now: actual is not None and inside(actual, wanted[0]),
         lambda field, column, wanted, now: func.coalesce(sql(_lower(column), wanted[0]), false()),
     )
+
+
+def _among(field: Field, column: Any, wanted: Wanted, now: Now) -> Any:
+    if field.among is None:
+        raise TypeError(f"{field.name} is no list")
+    return field.among([int(one) for one in wanted])
+
+
+def _share(actual: Any, wanted: Wanted) -> bool:
+    return actual is not None and not actual.isdisjoint(wanted)
 
 
 _contains = _text(lambda a, w: w in a, lambda c, w: c.contains(w, autoescape=True))
@@ -187,6 +198,14 @@ _all = [
     Operator("changed", "was changed", ("text", "number", *DAYS, *CHOSEN), "nothing", lambda a, w, n: a[0] != a[1], of_change=True),
     Operator("changed_from", "was changed from", ("text", "number", *CHOSEN), "one", lambda a, w, n: a[0] != a[1] and a[0] == w[0], of_change=True),
     Operator("changed_to", "was changed to", ("text", "number", *CHOSEN), "one", lambda a, w, n: a[0] != a[1] and a[1] == w[0], of_change=True),
+    Operator("include", "include", TAGS, "one", lambda a, w, n: _share(a, w), _among),
+    Operator("include_not", "do not include", TAGS, "one", lambda a, w, n: not _share(a, w), _not(_among)),
+    Operator("include_any", "include any of", TAGS, "many", lambda a, w, n: _share(a, w), _among),
+    Operator("include_none", "include none of", TAGS, "many", lambda a, w, n: not _share(a, w), _not(_among)),
+    Operator("are_empty", "are empty", TAGS, "nothing", lambda a, w, n: a is None, _empty),
+    Operator("are_not_empty", "are not empty", TAGS, "nothing", lambda a, w, n: a is not None, _not(_empty)),
+    Operator("gained", "gained", TAGS, "one", lambda a, w, n: _share(a[1], w), of_change=True),
+    Operator("lost", "lost", TAGS, "one", lambda a, w, n: _share(a[0], w), of_change=True),
 ]  # fmt: skip
 OPERATORS: dict[str, Operator] = {operator.id: operator for operator in _all}
 

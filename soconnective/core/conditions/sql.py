@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, not_, or_, true
 
-from soconnective.core.conditions.evaluate import CannotTell
+from soconnective.core.conditions.evaluate import CannotTell, require_there
 from soconnective.core.conditions.fields import Field
 from soconnective.core.conditions.operators import OPERATORS, Now
 from soconnective.core.conditions.tree import Group, Test, read
@@ -32,5 +32,6 @@ def _test(test: Test, fields: Mapping[str, Field], now: Now) -> ColumnElement[bo
         raise CannotTell(f"The condition asks for “{test.field}”, which does not exist any more")
     if field.column is None or operator.sql is None:
         raise CannotTell(f"“{field.label} {operator.label}” can be asked of an event only")
+    require_there(field, test)
     column: Any = field.column()
     return operator.sql(field, column, read(field, operator, test), now)
