@@ -62,11 +62,6 @@ def save_account(
     return account, is_dropped
 
 
-def remove_account(account: MailAccount) -> None:
-    keep_secret(PASSWORD, None)
-    db.session.delete(account)
-
-
 def lock_account() -> MailAccount | None:
     """The account's row, held until this transaction ends: host and password cannot change in between."""
     return db.session.scalars(

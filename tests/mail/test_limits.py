@@ -29,7 +29,7 @@ MAIL = {"to": "contact", "subject": "Changed", "body": "Hello {{ rule.name }}."}
 def counts() -> dict[str, int]:
     db.session.expire_all()
     rows = db.session.execute(select(MailMessage.state, func.count()).group_by(MailMessage.state)).all()
-    return dict(row._tuple() for row in rows)
+    return {row[0]: row[1] for row in rows}
 
 
 def test_a_thousand_events_for_one_address_are_five_mails(
