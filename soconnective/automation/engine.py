@@ -52,7 +52,7 @@ class Chain:
     runs: int = 0
     actions: int = 0
     ran: set[tuple[int, str, int]] = field(default_factory=set)
-    breaker: breaker.Breaker = field(init=False)  # one for all chains of a transaction
+    breaker: breaker.Breaker = field(init=False, default_factory=breaker.none)  # one for all of a transaction
 
     def stopped(self, event: DomainEvent, rule: Rule) -> str | None:
         """Why `rule` may not run for `event` any more, or None."""
