@@ -86,7 +86,7 @@ def id_of(kind: str, name: Any) -> int:
 
 @dataclass(frozen=True)
 class Naming:
-    """A rule that names something, and where: "when it looks", "in step 2"."""
+    """A rule that names something, and where: "in its trigger", "in step 2"."""
 
     rule: Automation
     places: list[str]
@@ -149,7 +149,7 @@ def places(definition: Definition, kind: str, item_id: int) -> list[str]:
     """Where `definition` names the thing, in words; empty if it does not."""
     found = []
     if _in_settings(definition.trigger, kind, item_id):
-        found.append("when it looks")
+        found.append("in its trigger")
     if not definition.conditions.message and _in_group(
         definition.conditions.tree, definition.conditions.fields, kind, item_id
     ):

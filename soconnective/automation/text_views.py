@@ -19,7 +19,7 @@ NO_TEXT = "Paste rules as text, or choose a file."
 
 
 class ImportForm(RecordForm):
-    text = TextAreaField("Rules as text", render_kw={"spellcheck": "false", "class": "code"})
+    text = TextAreaField("Rules as text", render_kw={"spellcheck": "false"})
     upload = FileField("Or a file")
     prune = BooleanField("Delete the rules that the text does not name")
     force = BooleanField("Apply it although an example does not hold")

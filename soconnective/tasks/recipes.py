@@ -77,7 +77,7 @@ def _big() -> Definition:
     who = {"assign_to": "person", "person_id": chosen[0].id} if chosen else {}
     steps = [_task("Look at the big deal {{ deal.title }} ({{ deal.amount }} {{ deal.currency }})", 1, **who)]
     return build(
-        "Tell the boss of a big deal",
+        "Tell a manager of a big deal",
         "deal.created",
         {},
         steps,
@@ -125,7 +125,7 @@ register_recipe(
            "clock", 40, _silence),
     Recipe("follow-up-proposal", "Follow up the proposal", "Five days without an answer: ask what they think.", "mail", 50, _proposal),
     Recipe("feedback-lost", "Ask for feedback on a lost deal", "A week later they tell you the real reason.", "message", 60, _lost),
-    Recipe("big-deal", "Tell the boss of a big deal", "From 10,000 on, somebody should look early.", "coin", 70, _big),
+    Recipe("big-deal", "Tell a manager of a big deal", "From 10,000 on, somebody should look early.", "coin", 70, _big),
     Recipe("hand-over", "Hand over to a new owner", "When the owner changes, the client hears it from the new one.",
            "switch-horizontal", 80, _handed_over),
     Recipe("welcome-contact", "Welcome a new contact", "Nobody is added and then forgotten.", "users", 90, _welcome),

@@ -34,8 +34,8 @@ def asks(field: str, operator: str, value: Any) -> dict[str, Any]:
 
 
 PLACES: list[tuple[Any, list[str]]] = [
-    (lambda t, s: build("R", "deal.stage_changed", {"to_stage_id": s}, [NOTE]), ["when it looks"]),
-    (lambda t, s: build("R", "deal.stage_changed", {"from_stage_id": s}, [NOTE]), ["when it looks"]),
+    (lambda t, s: build("R", "deal.stage_changed", {"to_stage_id": s}, [NOTE]), ["in its trigger"]),
+    (lambda t, s: build("R", "deal.stage_changed", {"from_stage_id": s}, [NOTE]), ["in its trigger"]),
     (lambda t, s: build("R", "deal.won", {}, [NOTE], conditions=asks("stage_id", "is", str(s))), ["in its conditions"]),
     (lambda t, s: build("R", "deal.won", {}, [NOTE], conditions=asks("stage_id", "one_of", [str(s), str(t.stages["Won"])])), ["in its conditions"]),
     (lambda t, s: build("R", "deal.updated", {}, [NOTE, ("move_stage", {"stage_id": s})]), ["in step 2"]),
@@ -154,7 +154,7 @@ def test_the_page_shows_the_rules_with_links(
 ) -> None:
     page = f"{HOME}/stages/{team.stages['Proposal']}/replace"
     shown = owner.get(page).text
-    assert f'href="/dashboard/automations/{named["between"]}"' in shown and "when it looks" in shown
+    assert f'href="/dashboard/automations/{named["between"]}"' in shown and "in its trigger" in shown
     assert f'href="/dashboard/automations/{named["renewed"]}"' not in shown
     refused = owner.post(page, data={"version": version(owner, page)})
     assert refused.status_code == 422 and "One rule names it. Choose the stage" in refused.text
