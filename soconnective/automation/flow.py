@@ -146,6 +146,26 @@ def _flow(kinds: tuple[str, ...]) -> Flow:
     return Flow(no, end, tuple(depths), tuple(problems))
 
 
+def asleep(steps: Sequence[Action]) -> frozenset[int]:
+    """The steps that never run: those switched off, and what stands in a branch or an if that is."""
+    if not any(step.is_off for step in steps):
+        return frozenset()
+    flow = flow_of(steps)
+    found: set[int] = set()
+    for index, step in enumerate(steps):
+        if step.is_off:
+            found.update(range(index, behind(steps, index, flow)))
+    return frozenset(found)
+
+
+def behind(steps: Sequence[Action], index: int, flow: Flow) -> int:
+    """Where the run goes on after a step that is switched off: behind an if as a whole, at the next branch."""
+    kind = steps[index].type_id
+    if kind == "if" and index in flow.end:
+        return flow.end[index] + 1
+    return flow.no.get(index, index + 1) if kind in ("otherwise_if", "otherwise") else index + 1
+
+
 def block_of(kinds: Sequence[str], index: int) -> set[int]:
     """What goes when the step at `index` is taken away: with an if its markers, but not the steps between them."""
     flow = flow_of(kinds)
