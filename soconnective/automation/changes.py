@@ -20,6 +20,10 @@ class Change:
     label: str
     parts: Parts
 
+    @property
+    def short(self) -> Parts:
+        return elided(self.parts)
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -65,6 +69,17 @@ def _without_islands(parts: Parts) -> Parts:
 
 def _marked(gone: str, came: str) -> Parts:
     return [*([("del", gone)] if gone else []), *([("ins", came)] if came else [])]
+
+
+def elided(parts: Parts, most: int = 36) -> Parts:
+    """The same with long stretches that stayed cut short, for narrow places."""
+    last = len(parts) - 1
+    found: Parts = []
+    for index, (kind, text) in enumerate(parts):
+        is_long = kind == "same" and len(text) > 2 * most + 3 and last > 0
+        start, end = "" if index == 0 else text[:most], "" if index == last else text[-most:]
+        found.append((kind, f"{start} … {end}" if is_long else text))
+    return found
 
 
 def changes_between(old: AutomationVersion, new: AutomationVersion) -> list[Change]:

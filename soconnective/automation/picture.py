@@ -14,7 +14,7 @@ from soconnective.automation.contracts import Scope
 from soconnective.automation.flow import Flow, asleep, flow_of
 from soconnective.automation.wrapping import wrapped
 
-WIDTH, LINE, HEAD, PAD = 216, 17, 26, 11
+WIDTH, LINE, HEAD, PAD = 224, 17, 26, 11
 BETWEEN, BESIDE, BUS, MARGIN = 26, 18, 16, 12
 ALONE = 96  # the width of a branch in which nothing happens
 BRANCHES = ("if", "otherwise_if", "otherwise")
@@ -217,10 +217,8 @@ class _Drawing:
             x = left + column / 2
             left += column + BESIDE
             outcome = self._verdict(head, asks)
-            came = asks and outcome != "unreached"
-            self._line(
-                f"M{middle:g} {top:g}v{BUS}H{x:g}v{BUS}", came and not (is_skipped and head is not None)
-            )
+            goes_in = asks or is_skipped if head is None else asks and outcome in ("yes", "failed")
+            self._line(f"M{middle:g} {top:g}v{BUS}H{x:g}v{BUS}", goes_in)
             below = top + 2 * BUS
             if head is None:
                 self.picture.labels.append((x, below + 14, "otherwise"))

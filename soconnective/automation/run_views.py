@@ -103,6 +103,7 @@ def _picture(found: AutomationRun, version: AutomationVersion | None) -> Picture
     if version is None:
         return None
     rule = parse(version.definition)
+    checks = "#checks" if found.trace.get("checks") else ""
     told = Told.of(found.outcome, found.trace, rule.on_failure == "keep")
     return draw(
         rule.trigger,
@@ -110,7 +111,7 @@ def _picture(found: AutomationRun, version: AutomationVersion | None) -> Picture
         rule.steps,
         rule.scope,
         told,
-        lambda key: f"#trace-{key}" if key.isdigit() else "#checks" if found.trace.get("checks") else "",
+        lambda key: f"#trace-{key}" if key in told.steps else checks if key == "if" else "",
     )
 
 

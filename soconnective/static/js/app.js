@@ -161,7 +161,17 @@ function showDependents(root) {
   }
 }
 
+// A picture that is wider than its card begins at its middle, where the rule begins.
+function middle() {
+  for (const box of document.querySelectorAll(".flow-scroll")) {
+    if (box.dataset.ready) continue;
+    box.dataset.ready = "yes";
+    box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2;
+  }
+}
+
 function enhance() {
+  middle();
   document.querySelectorAll("[data-find]").forEach(addFinder);
   showDependents(document);
 }
