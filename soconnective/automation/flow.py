@@ -16,7 +16,7 @@ from pydantic import Field
 from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import Action, RunContext, Scope, Settings, StepResult, Verdict
 from soconnective.automation.registry import register_action
-from soconnective.core.conditions import Group
+from soconnective.core.conditions import Group, normal
 
 DEEPEST = 5
 
@@ -52,7 +52,7 @@ class If(Control):
         return self.asked(context.event.record_type).match(context.event)
 
     def stored(self) -> dict[str, Any]:
-        return {"conditions": self.settings.conditions.model_dump(mode="json", exclude_none=True)}
+        return {"conditions": normal(self.settings.conditions).model_dump(mode="json", exclude_none=True)}
 
     def say(self, scope: Scope) -> str:
         return f"{self.word} {self.asked(scope.record_type).describe() or '…'}"

@@ -9,7 +9,7 @@ from soconnective.core.conditions.evaluate import Facts, Finding, evaluate
 from soconnective.core.conditions.fields import Field, fields_of, register_fields
 from soconnective.core.conditions.operators import OPERATORS, Now, operators_of
 from soconnective.core.conditions.sql import where
-from soconnective.core.conditions.tree import Group, Test, describe, each_test, problems
+from soconnective.core.conditions.tree import Group, Test, describe, each_test, normal, problems
 
 __all__ = [
     "OPERATORS",
@@ -23,6 +23,7 @@ __all__ = [
     "each_test",
     "evaluate",
     "fields_of",
+    "normal",
     "operators_of",
     "problems",
     "register_fields",

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
-from soconnective.core.registry import people, registry
+from soconnective.core.registry import called, registry
 
 Kind = Literal["text", "number", "date", "moment", "choice", "person", "record"]
 LONGEST = 200
@@ -68,8 +68,7 @@ class Field:
         if self.kind == "choice" and self.choices is not None:
             return dict(self.choices()).get(str(value))
         if self.kind == "person":
-            person = people().get(_id(value))
-            return person.name if person else None
+            return called(_id(value))
         if self.kind == "record":
             return registry.record_types[self.record_type].titles([_id(value)]).get(_id(value))
         return str(value)
