@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-ROOM, MOST_LINES = 27.0, 5
+ROOM, MOST_LINES = 26.0, 5
 NARROW = frozenset("iljtfrI.,;:!|'’‘“”()[] ")
 BROAD = frozenset("MWmw@%—…")
 

@@ -38,7 +38,7 @@ def rule_id(app: Flask, team: Any) -> int:
 
 def read(app: Flask, team: Any, what: Any) -> list[Any]:
     with app.app_context(), acting_in(team.id):
-        found = list(db.session.scalars(select(what)))
+        found = list(db.session.scalars(select(what).order_by(what.id)))
         db.session.expunge_all()
     return found
 
@@ -334,3 +334,10 @@ def test_a_waiting_run_goes_on_by_its_version_whatever_was_published(app: Flask,
     with write_transaction():
         drafts.publish_draft(rule)
     assert work(app, NOW + timedelta(days=1)) == ["done"] and notes() == ["old"]
+
+
+def test_what_is_off_is_not_counted_as_done(inside: Any) -> None:
+    bad = ("change_field", {"target": "company", "field": "name", "value": "x"})
+    make_rule(steps=[("log_note", {"body": "x"}, {"off": True}), bad], on_failure="keep")
+    win(inside)
+    assert last().outcome == "failed"

@@ -39,7 +39,7 @@ def build(page: Page) -> None:
     page.locator("#step-1").get_by_label("Value").fill("1000")
     add(page, "Log a note", 1)
     page.locator("#step-2").get_by_label("Note", exact=True).fill("big")
-    page.get_by_role("button", name="Add what happens otherwise to the if of step 1").click()
+    page.get_by_role("button", name="Otherwise: what happens else, for the if of step 1").click()
     add(page, "Wait", 3)
     add(page, "Log a note", 4)
     page.locator("#step-5").get_by_label("Note", exact=True).fill("small")
