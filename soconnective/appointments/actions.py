@@ -25,6 +25,7 @@ from soconnective.automation.writable import Writable, register_writable
 from soconnective.core import clock
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
+from soconnective.core.words import told
 from soconnective.core.workspace import current_workspace, workspace_today
 
 TITLE_LENGTH = 200
@@ -100,9 +101,9 @@ class CreateAppointment(Action):
     def describe(self) -> str:
         days = self.settings.in_days
         when = {0: "the same day", 1: "the next day"}.get(days, f"in {days} days")
-        place = f" at {self.settings.place}" if self.settings.place else ""
+        place = f" at {told(self.settings.place)}" if self.settings.place else ""
         took = f"for {self.settings.minutes} minutes"
-        return f"schedule “{self.settings.title}” {when} at {self.settings.at:%H:%M} {took}{place}"
+        return f"schedule {told(self.settings.title)} {when} at {self.settings.at:%H:%M} {took}{place}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         return [

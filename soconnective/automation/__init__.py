@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session as OrmSession
 from soconnective.automation import (
     assign_owner,
     change_field,
+    draft_views,
     engine,
     flow,
     going_on,
@@ -40,6 +41,7 @@ from soconnective.events import DomainEvent, Reaction, namespace, react_with
 __all__ = [
     "assign_owner",
     "change_field",
+    "draft_views",
     "flow",
     "going_on",
     "health",

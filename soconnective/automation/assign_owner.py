@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field as Setting
+from pydantic import model_validator
 from sqlalchemy import select
 from wtforms import BooleanField, Form, SelectChoice, SelectField
 
@@ -24,7 +25,7 @@ from soconnective.automation.registry import register_action
 from soconnective.automation.writable import check_target, record_of, targets, writable
 from soconnective.core.db import db
 from soconnective.core.fields import MOST_CHOSEN, IdsField, PersonField
-from soconnective.core.registry import Person, active_people, people, registry
+from soconnective.core.registry import Person, active_people, called, people, registry
 
 HOW = {
     "person": "a fixed person",
@@ -41,6 +42,14 @@ class AssignOwnerSettings(Settings):
     person_id: int | None = Setting(None, ge=1, lt=2**62)
     person_ids: tuple[int, ...] = Setting((), max_length=MOST_CHOSEN)
     only_if_empty: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_what_counts(cls, data: Any) -> Any:
+        """What the chosen way does not ask for is not stored: two rules that do the same have equal texts."""
+        if not isinstance(data, dict):
+            return data
+        return {**data, "person_ids": ()} if data.get("how") == "person" else {**data, "person_id": None}
 
 
 class AssignOwner(Action):
@@ -123,10 +132,9 @@ class AssignOwner(Action):
         kind = registry.record_types.get(self.settings.target)
         what = f"the {kind.label.lower()}" if kind else "⚠ something that is gone"
         if self.settings.how == "person":
-            person = people().get(self.settings.person_id or 0)
-            who = person.name if person else "⚠ somebody who is gone"
+            who = called(self.settings.person_id) or "⚠ somebody who is gone"
         else:
-            names = [people()[i].name if i in people() else "⚠ gone" for i in self.settings.person_ids]
+            names = [called(person_id) or "⚠ gone" for person_id in self.settings.person_ids]
             among = f"of {', '.join(names)}" if names else "of everybody"
             who = f"the next {among} in turn" if self.settings.how == "in_turn" else f"the least busy {among}"
         return f"assign {what} to {who}{' unless it has an owner' if self.settings.only_if_empty else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -27,10 +28,12 @@ from soconnective.automation.writable import check_target, record_of, targets, w
 from soconnective.core.conditions import Field
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import registry
+from soconnective.core.words import told
 from soconnective.core.workspace import workspace_today
 
 LONGEST = 200
 MOST_DAYS = 3650
+DAYS = re.compile(r"0|-?[1-9][0-9]{0,4}")  # one way to write each number
 
 
 class ChangeFieldSettings(Settings):
@@ -168,8 +171,7 @@ def _wrong(field: Field, value: str, scope: Scope) -> list[str]:
     if field.kind == "text":
         return merge.problems(value, scope.record_type)
     if field.kind == "date":
-        is_number = value.lstrip("-").isdecimal() and value.isascii() and len(value) < 6
-        is_right = is_number and abs(int(value)) <= MOST_DAYS
+        is_right = DAYS.fullmatch(value) is not None and abs(int(value)) <= MOST_DAYS
         return [] if is_right else [f"Write a number of days, {MOST_DAYS} at most."]
     try:
         field.clean(value)
@@ -180,12 +182,12 @@ def _wrong(field: Field, value: str, scope: Scope) -> list[str]:
 
 def _said(field: Field, value: str) -> str:
     if field.kind == "date":
-        days = int(value) if value.lstrip("-").isdecimal() else 0
+        days = int(value) if DAYS.fullmatch(value) else 0
         return {0: "the day of the run", 1: "1 day later", -1: "1 day earlier"}.get(
             days, f"{abs(days)} days {'later' if days > 0 else 'earlier'}"
         )
     if field.kind == "text":
-        return f"“{value}”"
+        return told(value)
     return field.label_of(value) or "⚠ something that is gone"
 
 

@@ -18,6 +18,7 @@ from soconnective.core.conditions import (
     each_test,
     evaluate,
     fields_of,
+    normal,
     problems,
 )
 from soconnective.core.conditions.evaluate import CannotTell
@@ -68,7 +69,8 @@ class Conditions:
         """As JSON; None without conditions."""
         if self.message:
             return self.kept
-        return self.tree.model_dump(mode="json", exclude_none=True) if self.tree.items else None
+        tree = normal(self.tree)
+        return tree.model_dump(mode="json", exclude_none=True) if tree.items else None
 
     @property
     def fields(self) -> Mapping[str, Field]:

@@ -8,9 +8,10 @@ longer reads becomes a Broken twin: it shows its message, marks the rule and fai
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from wtforms import Form
@@ -233,6 +234,19 @@ class Action(Piece):
     """
 
     only_adds: ClassVar[bool] = False
+    is_off: bool = False  # a person switched this step off: it is kept, and the run passes it by
+    note: str = ""  # what a person wrote beside it
+
+    def marked(self, is_off: bool, note: str) -> Self:
+        """This step, switched off or not, with a note."""
+        found = copy.copy(self)
+        found.is_off, found.note = is_off, note
+        return found
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What is stored beside the settings; empty for most steps."""
+        return {**({"off": True} if self.is_off else {}), **({"note": self.note} if self.note else {})}
 
     def written(self, scope: Scope) -> Mapping[str, Any]:
         """What it writes with its settings, and the value where it is known, else `ANY`. For the linter.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import Action, Scope, Trigger, Verdict
-from soconnective.automation.flow import flow_of
+from soconnective.automation.flow import asleep, flow_of
 from soconnective.automation.registry import load_action, load_trigger
 from soconnective.core.conditions import Group
 from soconnective.events import DomainEvent
 
+OFF = "switched off: "
 NO_CONDITIONS = Conditions(Group(), None)
 
 
@@ -35,7 +36,9 @@ class Definition:
     @property
     def broken(self) -> str | None:
         """The first message of a piece that cannot work, else None."""
-        parts = (self.trigger.broken, self.conditions.broken, *(step.broken for step in self.steps))
+        off = asleep(self.steps)
+        steps = (step.broken for index, step in enumerate(self.steps) if index not in off)
+        parts = (self.trigger.broken, self.conditions.broken, *steps)
         return next((message for message in parts if message), None)
 
     def match(self, event: DomainEvent) -> Verdict:
@@ -54,7 +57,9 @@ class Definition:
                 "trigger": self.trigger.type_id,
                 "trigger_settings": self.trigger.stored(),
                 "on_failure": self.on_failure,
-                "steps": [{"kind": step.type_id, "settings": step.stored()} for step in self.steps],
+                "steps": [
+                    {"kind": step.type_id, "settings": step.stored(), **step.marks} for step in self.steps
+                ],
                 **({"conditions": asked} if (asked := self.conditions.stored()) else {}),
             },
             ensure_ascii=False,
@@ -67,13 +72,16 @@ class Definition:
         found = [("trigger", field, message) for field, message in self.trigger.check(self.scope)]
         if not self.trigger.broken:
             found += [("if", path, message) for path, message in self.conditions.problems()]
+        off = asleep(self.steps)
         for index, step in enumerate(self.steps):
+            if index in off:
+                continue
             found += [(str(index), field, message) for field, message in step.check(self.scope)]
         found += [(str(index), "", message) for index, message in flow_of(self.steps).problems]
         return found
 
     def sentence(self) -> str:
-        return sentence(self.trigger, self.steps, self.conditions.describe())
+        return sentence(self.trigger, self.steps, self.conditions.describe(), self.on_failure)
 
 
 def scope_of(trigger: Trigger | type[Trigger] | None) -> Scope:
@@ -83,10 +91,11 @@ def scope_of(trigger: Trigger | type[Trigger] | None) -> Scope:
     return Scope(trigger.record_type or None, trigger.type_id.endswith(".deleted"))
 
 
-def sentence(trigger: Trigger, steps: Sequence[Action], condition: str = "") -> str:
+def sentence(trigger: Trigger, steps: Sequence[Action], condition: str = "", on_failure: str = "undo") -> str:
     """The rule as one plain sentence: "When a deal is won, if amount is at least 1000 → create task “Call”"."""
     doing = say_steps(steps, scope_of(trigger)) or "do nothing"
-    return f"When {trigger.describe()}{f', if {condition}' if condition else ''} → {doing}"
+    kept = "; if a step fails, keep what succeeded" if on_failure == "keep" else ""
+    return f"When {trigger.describe()}{f', if {condition}' if condition else ''} → {doing}{kept}"
 
 
 def say_steps(steps: Sequence[Action], scope: Scope) -> str:
@@ -94,10 +103,11 @@ def say_steps(steps: Sequence[Action], scope: Scope) -> str:
     said, is_first = "", True
     for step in steps:
         kind = step.type_id
+        words = f"{OFF}{step.say(scope)}" if step.is_off else step.say(scope)
         if kind in ("otherwise_if", "otherwise", "end_if"):
-            said += ")" if kind == "end_if" else f") {step.say(scope)} ("
+            said += ")" if kind == "end_if" else f") {words} ("
         else:
-            said += ("" if is_first else ", ") + step.say(scope) + (" (" if kind == "if" else "")
+            said += ("" if is_first else ", ") + words + (" (" if kind == "if" else "")
         is_first = kind in ("if", "otherwise_if", "otherwise")
     return said
 
@@ -110,7 +120,7 @@ def parse(text: str) -> Definition:
         stored["name"],
         stored["trigger"],
         stored["trigger_settings"],
-        [(step["kind"], step["settings"]) for step in stored["steps"]],
+        [(step["kind"], step["settings"], step) for step in stored["steps"]],
         stored["on_failure"],
         stored.get("conditions"),
     )
@@ -120,16 +130,26 @@ def build(
     name: str,
     trigger: str,
     trigger_settings: dict[str, Any],
-    steps: Sequence[tuple[str, dict[str, Any]]],
+    steps: Sequence[tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], Mapping[str, Any]]],
     on_failure: str = "undo",
     conditions: Any = None,
 ) -> Definition:
-    """A definition from stored pieces; what cannot be read becomes a Broken twin."""
+    """A definition from stored pieces; what cannot be read becomes a Broken twin.
+
+    A step is its kind, its settings and, if it has any, its marks: ``{"off": True, "note": "..."}``.
+    """
     found = load_trigger(trigger, trigger_settings)
     return Definition(
         name,
         found,
-        tuple(load_action(kind, settings) for kind, settings in steps),
+        tuple(_step(*step) for step in steps),
         on_failure,
         Conditions.load(conditions, found.record_type or None),
     )
+
+
+def _step(kind: str, settings: dict[str, Any], marks: Mapping[str, Any] | None = None) -> Action:
+    action = load_action(kind, settings)
+    if marks and (marks.get("off") or marks.get("note")):
+        return action.marked(bool(marks.get("off")), str(marks.get("note") or ""))
+    return action

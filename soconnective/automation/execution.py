@@ -145,7 +145,8 @@ def _keeping(session: OrmSession, job: Job) -> None:
     _finish(job)
     failed = [step for step in run.steps if step["outcome"] == "failed"]
     if failed and run.planned_at is None:
-        run.outcome = "partly_succeeded" if len(failed) < len(run.steps) else "failed"
+        tried = [step for step in run.steps if step["outcome"] != "off"]
+        run.outcome = "partly_succeeded" if len(failed) < len(tried) else "failed"
         said = "; ".join(f"step {step['path']} failed: {step['text']}" for step in failed)
         run.detail = f"{run.detail}; {said}" if run.detail else said
 

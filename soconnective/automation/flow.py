@@ -16,7 +16,7 @@ from pydantic import Field
 from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import Action, RunContext, Scope, Settings, StepResult, Verdict
 from soconnective.automation.registry import register_action
-from soconnective.core.conditions import Group
+from soconnective.core.conditions import Group, normal
 
 DEEPEST = 5
 
@@ -52,7 +52,7 @@ class If(Control):
         return self.asked(context.event.record_type).match(context.event)
 
     def stored(self) -> dict[str, Any]:
-        return {"conditions": self.settings.conditions.model_dump(mode="json", exclude_none=True)}
+        return {"conditions": normal(self.settings.conditions).model_dump(mode="json", exclude_none=True)}
 
     def say(self, scope: Scope) -> str:
         return f"{self.word} {self.asked(scope.record_type).describe() or '…'}"
@@ -144,6 +144,26 @@ def _flow(kinds: tuple[str, ...]) -> Flow:
                 problems.append((index, f"Ifs can stand {DEEPEST} deep at most."))
     problems += [(markers[0], "This “if” has no end.") for markers in opened]
     return Flow(no, end, tuple(depths), tuple(problems))
+
+
+def asleep(steps: Sequence[Action]) -> frozenset[int]:
+    """The steps that never run: those switched off, and what stands in a branch or an if that is."""
+    if not any(step.is_off for step in steps):
+        return frozenset()
+    flow = flow_of(steps)
+    found: set[int] = set()
+    for index, step in enumerate(steps):
+        if step.is_off:
+            found.update(range(index, behind(steps, index, flow)))
+    return frozenset(found)
+
+
+def behind(steps: Sequence[Action], index: int, flow: Flow) -> int:
+    """Where the run goes on after a step that is switched off: behind an if as a whole, at the next branch."""
+    kind = steps[index].type_id
+    if kind == "if" and index in flow.end:
+        return flow.end[index] + 1
+    return flow.no.get(index, index + 1) if kind in ("otherwise_if", "otherwise") else index + 1
 
 
 def block_of(kinds: Sequence[str], index: int) -> set[int]:

@@ -14,20 +14,28 @@ from werkzeug.datastructures import MultiDict
 from wtforms import BooleanField, RadioField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length
 
+from soconnective.automation import edits
 from soconnective.automation.condition_form import TOO_MANY as CONDITIONS_TOO_MANY
 from soconnective.automation.condition_form import ConditionForm
 from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import Action, NoFields, Scope, Trigger, first_problem
 from soconnective.automation.definition import NO_CONDITIONS, Definition, scope_of, sentence
-from soconnective.automation.flow import DEEPEST, If, block_of, branch_place, flow_of
+from soconnective.automation.edits import Row
+from soconnective.automation.flow import DEEPEST, If, flow_of
 from soconnective.automation.merge import merge_fields
 from soconnective.automation.models import ON_FAILURE
+from soconnective.automation.picture import Picture, anchor, draw
 from soconnective.automation.registry import action_types, trigger_types
+from soconnective.automation.step_row import StepRow
+from soconnective.automation.undo import History
 from soconnective.core.forms import RecordForm, nothing_missing, refuse_nul
 
 MAX_STEPS = 50
 TOO_MANY = f"A rule has at most {MAX_STEPS} steps. Nothing was saved."
-Row = tuple[str, MultiDict[str, str]]
+QUIET = ("sentence", "trigger", "redraw", "copy")  # buttons that change nothing worth taking back
+
+
+EDITS = ("remove", "up", "down", "double", "off", "note", "redraw", "stepif", "copy")
 
 
 class RuleForm(RecordForm):
@@ -46,58 +54,16 @@ class RuleForm(RecordForm):
             self.trigger.choices.insert(0, SelectChoice("", "choose …", optgroup="Gone"))
 
 
-class StepRow:
-    """One action row of the builder: its kind, and the kind's own form under ``steps-N``."""
-
-    def __init__(
-        self,
-        index: int,
-        kind: str,
-        scope: Scope,
-        data: MultiDict[str, str] | None,
-        stored: dict[str, Any] | None = None,
-    ) -> None:
-        self.index = index
-        self.kind = kind
-        self.cls = action_types().get(kind)
-        self.prefix = f"steps-{index}"
-        self.depth = 0
-        self.errors: list[str] = []
-        self.conditions: ConditionForm | None = None
-        if self.cls is not None and issubclass(self.cls, If):
-            kept = (
-                Conditions.load((stored or {}).get("conditions"), scope.record_type) if data is None else None
-            )
-            self.conditions = ConditionForm(scope.record_type, kept, data, f"{self.prefix}-if")
-        values = data if data is not None else stored or {}
-        form_class = self.cls.form_for(scope, values) if self.cls else NoFields
-        if data is not None:
-            posted = MultiDict([(f"{self.prefix}-{name}", value) for name, value in data.items(multi=True)])
-            self.form = form_class(formdata=posted, prefix=self.prefix)
-        else:
-            self.form = form_class(prefix=self.prefix, data=_as_typed(self.cls, stored or {}))
-
-    @property
-    def label(self) -> str:
-        return self.cls.label if self.cls else "An action that is gone"
-
-    @property
-    def redraws(self) -> bool:
-        """Whether one of its inputs decides what the others are."""
-        return any("data-redraw" in (field.render_kw or {}) for field in self.form)
-
-    @property
-    def icon(self) -> str:
-        return self.cls.icon if self.cls else "alert-triangle"
-
-
 class Builder:
     """Everything the builder page shows and saves."""
 
     def __init__(self, definition: Definition | None = None, rule: Any = None) -> None:
         self.rule = rule
         self.form = RuleForm(obj=rule)
+        self.source: MultiDict[str, str] = request.form
+        self.history = History(request.form.get("history", ""))
         self.too_many = False
+        self.notice: tuple[str, str] | None = None  # (words, link) of what a button did elsewhere
         self.conditions: ConditionForm
         if request.method == "POST":
             self._read_post()
@@ -112,14 +78,12 @@ class Builder:
             self.conditions = ConditionForm(self.scope, Conditions.load(None, self.scope))
             self.steps = [StepRow(0, first, self.where, None)] if first else []
             return
-        if self.rule is None:
-            self.form.name.data = definition.name
+        self.form.name.data, self.form.on_failure.data = definition.name, definition.on_failure
         self.form.trigger.data = definition.trigger.type_id
         self.trigger_form = self._trigger_form(None, definition.trigger.stored())
         self.conditions = ConditionForm(self.scope, definition.conditions)
         self.steps = [
-            StepRow(i, step.type_id, self.where, None, step.stored())
-            for i, step in enumerate(definition.steps)
+            StepRow(i, step.type_id, self.where, None, step) for i, step in enumerate(definition.steps)
         ]
         self._indent()
         if definition.trigger.broken:
@@ -127,13 +91,16 @@ class Builder:
         self._mark(definition)
 
     def _read_post(self) -> None:
-        self.trigger_form = self._trigger_form(request.form, {})
-        self.conditions = ConditionForm(self.scope)
+        self.trigger_form = self._trigger_form(self.source, {})
+        self.conditions = ConditionForm(self.scope, source=self.source)
         self._draw(self._posted_rows())
 
-    def _draw(self, rows: list[Row]) -> None:
+    def _draw(self, rows: list[Row], focus: int | None = None, on: str = "row") -> None:
+        """Draw the rows anew, with the cursor at one of them: on its field, its button, or itself."""
         self.steps = [StepRow(i, kind, self.where, data) for i, (kind, data) in enumerate(rows)]
         self._indent()
+        if focus is not None and focus < len(self.steps):
+            self.steps[focus].focus = on
 
     def _indent(self) -> None:
         for row, depth in zip(self.steps, flow_of([row.kind for row in self.steps]).depths, strict=True):
@@ -146,13 +113,13 @@ class Builder:
 
     def _posted_rows(self) -> list[Row]:
         rows: dict[int, MultiDict[str, str]] = {}
-        for name in request.form:
+        for name in self.source:
             if not name.startswith("steps-"):
                 continue
             index, _, field = name[6:].partition("-")
             if not (index.isascii() and index.isdigit() and len(index) <= 4 and field):
                 continue
-            rows.setdefault(int(index), MultiDict()).setlist(field, request.form.getlist(name))
+            rows.setdefault(int(index), MultiDict()).setlist(field, self.source.getlist(name))
         self.too_many = len(rows) > MAX_STEPS
         ordered = [rows[index] for index in sorted(rows)][:MAX_STEPS]
         return [(row.get("kind", ""), row) for row in ordered]
@@ -180,18 +147,35 @@ class Builder:
         return merge_fields(self.scope)
 
     def apply(self, op: str) -> bool:
-        """Do what a button asked for: add:<kind>[:<place>], remove:N, up:N, down:N, redraw:N, and if:… for conditions.
+        """Do what a button asked for; False for anything that no button says.
 
-        False for anything else.
+        add:<kind>[:<place>]; remove, up, down, double, off, note, redraw and copy with the step's index;
+        if:… and stepif:N:… for conditions; undo and redo.
         """
         what, _, argument = op.partition(":")
+        if what in ("undo", "redo"):
+            return self._travel(what)
+        is_known = self._apply(what, argument)
+        if is_known and what not in QUIET:
+            self.history.remember(self.source)
+        return is_known
+
+    def _travel(self, what: str) -> bool:
+        state = self.history.undo(self.source) if what == "undo" else self.history.redo(self.source)
+        if state is not None:
+            self.source = state
+            self.form = RuleForm(formdata=state, obj=self.rule)
+            self._read_post()
+        return state is not None
+
+    def _apply(self, what: str, argument: str) -> bool:
         if what == "if":
             return argument == "" or self.conditions.apply(argument)
         if what == "add":
             return self._add(*argument.partition(":")[::2])
         where, _, rest = argument.partition(":")
         rows = self._posted_rows()
-        if what in ("remove", "up", "down", "redraw", "stepif") and _is_index(where, len(rows)):
+        if what in EDITS and _is_index(where, len(rows)):
             return self._change(what, int(where), rest, rows)
         return what in ("trigger", "sentence")
 
@@ -199,42 +183,59 @@ class Builder:
         rows = self._posted_rows()
         if kind not in action_types() or kind == "end_if" or (place and not _is_index(place, len(rows) + 1)):
             return False
-        if len(rows) + (kind == "if") >= MAX_STEPS:
-            self.form.form_problem = TOO_MANY
+        if not self._has_room(len(rows) + 1 + (kind == "if")):
             return False
-        at = int(place) if place else len(rows)
-        if kind in ("otherwise", "otherwise_if"):
-            at = branch_place([row[0] for row in rows], at, kind)
-        fresh: MultiDict[str, str] = (
-            MultiDict({"if-0-0-field": ""}) if kind in ("if", "otherwise_if") else MultiDict()
-        )
-        rows[at:at] = [(kind, fresh), *([("end_if", MultiDict())] if kind == "if" else [])]
-        self._draw(rows)
+        rows, at = edits.added(rows, kind, int(place) if place else len(rows))
+        fresh = rows[at][1]
+        self._draw(rows, at, "field")
         self.steps[at] = StepRow(at, kind, self.where, fresh or None)
+        self.steps[at].focus = "field"
         self._indent()
         for field in list(self.steps[at].form)[:1]:
             field.render_kw = {**(field.render_kw or {}), "autofocus": True}
         return True
 
+    def _has_room(self, number: int) -> bool:
+        if number > MAX_STEPS:
+            self.form.form_problem = TOO_MANY
+        return number <= MAX_STEPS
+
     def _change(self, what: str, index: int, rest: str, rows: list[Row]) -> bool:
         if what == "stepif":
             conditions = self.steps[index].conditions
             return conditions is not None and (rest == "" or conditions.apply(rest))
-        other = {"up": index - 1, "down": index + 1}.get(what, index)
-        if not 0 <= other < len(rows):
+        if what == "copy":
             return True
+        at, on = index, what
         if what == "remove":
-            gone = block_of([row[0] for row in rows], index)
-            rows = [row for i, row in enumerate(rows) if i not in gone]
-        elif what == "redraw":  # another field was chosen: what was written for the last one goes
+            rows, on = edits.removed(rows, index), "row"
+            at = min(index, len(rows) - 1)
+        elif what in ("up", "down"):
+            rows, at = edits.moved(rows, index, -1 if what == "up" else 1)
+        elif what == "double":
+            if not self._has_room(len(rows) + len(edits.whole(rows, index))):
+                return False
+            rows, at = edits.doubled(rows, index)
+            on = "row"
+        elif what == "off":
+            rows = edits.switched(rows, index)
+        elif what == "note":
+            rows = edits.noted(rows, index)
+        else:  # another field was chosen: what was written for the last one goes
             rows[index][1].poplist("value")
-        else:
-            rows[index], rows[other] = rows[other], rows[index]
-        self._draw(rows)
+        self._draw(rows, at if what != "redraw" and at >= 0 else None, on)
         return True
 
-    def validate(self) -> Definition | None:
-        """The definition, or None with errors beside the fields."""
+    def block(self, index: int) -> list[StepRow]:
+        """The step with all that belongs to it."""
+        rows = self._posted_rows()
+        return [self.steps[i] for i in edits.whole(rows, index)] if index < len(rows) else []
+
+    def validate(self, is_draft: bool = False) -> Definition | None:
+        """The definition, or None with errors beside the fields.
+
+        A draft need not make sense as a whole yet; that is said all the same.
+        """
         valid = self.form.validate()
         trigger = self._piece(trigger_types().get(self.form.trigger.data or ""), self.trigger_form)
         if trigger is None and self.form.trigger.data not in trigger_types() and not self.form.trigger.errors:
@@ -255,7 +256,7 @@ class Builder:
                 row.errors.append("Choose what this step does.")
                 valid = False
                 continue
-            piece = self._branch(row) if row.conditions else self._piece(row.cls, row.form)
+            piece = self.piece(row)
             if piece is None:
                 valid = False
             else:
@@ -271,7 +272,7 @@ class Builder:
             if valid
             else None
         )
-        if definition is None or self._mark(definition):
+        if definition is None or (self._mark(definition) and not is_draft):
             self.form.status = 422
             return None
         return definition
@@ -283,6 +284,11 @@ class Builder:
             where = path if path in ("trigger", "if") else f"steps-{path}"
             self.refuse(f"{where}-{name}", message)
         return bool(problems)
+
+    def piece(self, row: StepRow) -> Any:
+        """The checked step of a row, with its marks; None with messages beside its fields."""
+        found = self._branch(row) if row.conditions else self._piece(row.cls, row.form)
+        return found.marked(row.is_off, row.note) if row.marks.validate() and found is not None else None
 
     def _piece(self, cls: Any, form: Any) -> Any:
         """A checked piece from its form; errors go beside its fields."""
@@ -342,13 +348,30 @@ class Builder:
         steps = [self._said_step(row) for row in self.steps]
         if trigger is None:
             return "Choose when the rule looks."
-        return sentence(trigger, [step for step in steps if step is not None], self.conditions.describe())
+        known = [step for step in steps if step is not None]
+        return sentence(trigger, known, self.conditions.describe(), self.form.on_failure.data or "undo")
+
+    def picture(self) -> Picture:
+        """The rule as it stands in the form, drawn; each box leads to its row."""
+        trigger = self._said(trigger_types().get(self.form.trigger.data or ""), self.trigger_form)
+        steps = [self._said_step(row) or _Unsaid(Gone) for row in self.steps]
+        return draw(
+            trigger or _Unsaid(Unchosen),
+            self.conditions.describe(),
+            steps,
+            self.where,
+            href=lambda key: f"#{anchor(key)}",
+        )
 
     def _said_step(self, row: StepRow) -> Any:
-        if row.conditions is None or row.cls is None:
-            return self._said(row.cls, row.form)
-        said = row.conditions.describe() or "…"
-        return _Unsaid(row.cls, f"{row.cls.word} {said}" if issubclass(row.cls, If) else said)
+        if row.cls is None:
+            return None
+        if row.conditions is None:
+            said = self._said(row.cls, row.form)
+        else:
+            words = row.conditions.describe() or "…"
+            said = _Unsaid(row.cls, f"{row.cls.word} {words}" if issubclass(row.cls, If) else words)
+        return said.marked(row.is_off, row.note)
 
     def _said(self, cls: Any, form: Any) -> Any:
         if cls is None:
@@ -359,12 +382,25 @@ class Builder:
             return _Unsaid(cls)
 
 
+class Gone(Action):
+    type_id, label, group, icon = "gone", "An action that is gone", "Broken", "alert-triangle"
+
+
+class Unchosen(Trigger):
+    type_id, label, group, record_type = "", "choose when the rule looks", "Broken", ""
+
+
 class _Unsaid:
     """A piece whose settings are not complete yet: said by its label, or in the given words."""
 
     def __init__(self, cls: type[Action | Trigger], words: str = "") -> None:
         self._cls, self._words = cls, words
         self.type_id, self.record_type = cls.type_id, getattr(cls, "record_type", "")
+        self.icon, self.is_off, self.note = cls.icon, False, ""
+
+    def marked(self, is_off: bool, note: str) -> _Unsaid:
+        self.is_off, self.note = is_off, note
+        return self
 
     def describe(self) -> str:
         label = self._cls.label.removesuffix(" …")
@@ -372,14 +408,6 @@ class _Unsaid:
 
     def say(self, _scope: Scope) -> str:
         return self.describe()
-
-
-def _as_typed(cls: Any, stored: dict[str, Any]) -> dict[str, Any]:
-    """Stored settings with their types back (a time is stored as a text); what does not read stays as it is."""
-    try:
-        return cls.Settings.model_validate(stored).model_dump() if cls and stored else stored
-    except ValidationError:
-        return stored
 
 
 def _is_index(text: str, length: int) -> bool:

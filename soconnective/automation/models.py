@@ -85,6 +85,8 @@ class AutomationStep(TenantOwned, Base):
     branch: Mapped[str | None] = mapped_column(String(40))
     kind: Mapped[str] = mapped_column(String(80))
     settings: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    is_off: Mapped[bool | None] = mapped_column(Boolean)  # kept, and passed by
+    note: Mapped[str | None] = mapped_column(String(500))
 
 
 class AutomationVersion(TenantOwned, Base):
@@ -100,6 +102,23 @@ class AutomationVersion(TenantOwned, Base):
     number: Mapped[int] = mapped_column(Integer)
     definition: Mapped[str] = mapped_column(Text)
     sentence: Mapped[str] = mapped_column(Text, default="")
+    saved_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    saved_by_kind: Mapped[str] = mapped_column(String(20), default="system")
+    saved_by_id: Mapped[int | None] = mapped_column(BigId)
+    saved_by_name: Mapped[str] = mapped_column(String(200), default="")
+
+
+class AutomationDraft(TenantOwned, Base):
+    """What a rule will do once somebody publishes it; until then its last version goes on working."""
+
+    __tablename__ = "automation_drafts"
+    __table_args__ = tenant_table(
+        tenant_reference("automation_id", "automations"),
+        UniqueConstraint("tenant_id", "automation_id"),
+    )
+
+    automation_id: Mapped[int] = mapped_column(BigId)
+    definition: Mapped[str] = mapped_column(Text)
     saved_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
     saved_by_kind: Mapped[str] = mapped_column(String(20), default="system")
     saved_by_id: Mapped[int | None] = mapped_column(BigId)

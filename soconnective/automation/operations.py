@@ -66,7 +66,7 @@ def set_active(rule: Automation, is_active: bool) -> Automation:
 def duplicate_automation(rule: Automation) -> Automation:
     """A copy, switched off, named "... (copy)"."""
     old = definition_of(rule)
-    copy = Definition(f"{old.name[:110]} (copy)", old.trigger, old.steps, old.on_failure, old.conditions)
+    copy = replace(old, name=f"{old.name[:110]} (copy)")
     last = db.session.scalar(select(func.max(Automation.position))) or 0
     actor = current_actor()
     fresh = Automation(
@@ -163,7 +163,8 @@ def _with_person(step: Any, old_id: int, new_id: int | None) -> Any:
     """The step with `new_id` in the place of `old_id`; with nobody in it, as the step itself says."""
     if step.broken or old_id not in step.persons(step.settings):
         return step
-    return type(step)(step.settings.model_copy(update=step.replaced(step.settings, old_id, new_id)))
+    settings = step.settings.model_copy(update=step.replaced(step.settings, old_id, new_id))
+    return type(step)(settings).marked(step.is_off, step.note)
 
 
 def current_version(rule: Automation) -> AutomationVersion | None:
@@ -176,7 +177,7 @@ def current_version(rule: Automation) -> AutomationVersion | None:
 
 def definition_of(rule: Automation) -> Definition:
     """What the rule does now, read from its steps."""
-    from_steps = [(step.kind, step.settings) for step in _steps_of(rule)]
+    from_steps = [(s.kind, s.settings, {"off": s.is_off, "note": s.note}) for s in _steps_of(rule)]
     return build(rule.name, rule.trigger, rule.trigger_settings, from_steps, rule.on_failure, rule.conditions)
 
 
@@ -210,7 +211,12 @@ def _write_steps(rule: Automation, definition: Definition) -> None:
     for position, step in enumerate(definition.steps):
         db.session.add(
             AutomationStep(
-                automation_id=rule.id, position=position, kind=step.type_id, settings=step.stored()
+                automation_id=rule.id,
+                position=position,
+                kind=step.type_id,
+                settings=step.stored(),
+                is_off=step.is_off or None,
+                note=step.note or None,
             )
         )
 

@@ -11,13 +11,14 @@ from flask import abort, g, url_for
 from sqlalchemy import func, select, tuple_
 
 from soconnective.automation.definition import Definition, parse
-from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
+from soconnective.automation.models import Automation, AutomationDraft, AutomationRun, AutomationVersion
 from soconnective.automation.registry import trigger_types
 from soconnective.core import clock
 from soconnective.core.counts import count_of, count_with
 from soconnective.core.db import db
 from soconnective.events import EventRow
 
+MOST_VERSIONS = 200
 FAILED = ("failed", "partly_succeeded")
 NOT_ASKED = "Whoever made this change asked that no rule looks."
 
@@ -31,6 +32,7 @@ class Listed:
     problem: str | None
     last: AutomationRun | None
     recent: int
+    has_draft: bool = False
 
     @property
     def sentence(self) -> str:
@@ -52,7 +54,7 @@ def get_run(run_id: int) -> AutomationRun:
 
 
 def listed() -> list[Listed]:
-    """Every rule in the order in which they run; four statements however many there are."""
+    """Every rule in the order in which they run; five statements however many there are."""
     rows = db.session.execute(
         select(Automation, AutomationVersion.definition)
         .join(
@@ -87,12 +89,28 @@ def listed() -> list[Listed]:
         for run in db.session.scalars(select(AutomationRun).where(AutomationRun.id.in_(last_ids)))
     }
     found = []
+    drafted_ids = set(db.session.scalars(select(AutomationDraft.automation_id)))
     for rule, text in rows:
         definition = parse(text)
         problems = definition.problems()
         problem = definition.broken or (problems[0][2] if problems else None)
-        found.append(Listed(rule, definition, problem, last.get(rule.id), counts.get(rule.id, 0)))
+        found.append(
+            Listed(
+                rule, definition, problem, last.get(rule.id), counts.get(rule.id, 0), rule.id in drafted_ids
+            )
+        )
     return found
+
+
+def rule_names(but: int | None = None) -> list[tuple[int, str]]:
+    """(id, name) of the rules, by name, one left out."""
+    rows = db.session.execute(
+        select(Automation.id, Automation.name)
+        .where(Automation.deleted_at.is_(None), Automation.id != (but or 0))
+        .order_by(Automation.name, Automation.id)
+        .limit(500)
+    )
+    return [(row.id, row.name) for row in rows]
 
 
 def deleted() -> list[Automation]:
@@ -154,13 +172,14 @@ def run_urls(pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
     return {(r.event_id, r.automation_id): url_for("automations.run", run_id=r.id) for r in rows}
 
 
-def versions(automation_id: int) -> list[AutomationVersion]:
+def versions(automation_id: int, most: int = 20) -> list[AutomationVersion]:
+    """The versions of a rule, newest first."""
     return list(
         db.session.scalars(
             select(AutomationVersion)
             .where(AutomationVersion.automation_id == automation_id)
             .order_by(AutomationVersion.number.desc())
-            .limit(20)
+            .limit(most)
         )
     )
 
@@ -172,6 +191,16 @@ def version_of(run: AutomationRun) -> AutomationVersion | None:
             AutomationVersion.number == run.automation_number,
         )
     )
+
+
+def neighbours(run: AutomationRun) -> tuple[int | None, int | None]:
+    """The runs of the same rule before and after this one, those aside that did not match."""
+    mine = (AutomationRun.automation_id == run.automation_id, AutomationRun.outcome != "not_matched")
+    if run.automation_id is None:
+        return None, None
+    before = db.session.scalar(select(func.max(AutomationRun.id)).where(*mine, AutomationRun.id < run.id))
+    after = db.session.scalar(select(func.min(AutomationRun.id)).where(*mine, AutomationRun.id > run.id))
+    return before, after
 
 
 @dataclass

@@ -8,9 +8,13 @@ from flask import abort, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 
 from soconnective.automation import operations, queries
-from soconnective.automation.models import OUTCOMES, Automation, AutomationRun
+from soconnective.automation.definition import parse
+from soconnective.automation.models import OUTCOMES, Automation, AutomationRun, AutomationVersion
+from soconnective.automation.picture import Picture, Told, draw
+from soconnective.automation.registry import trigger_types
 from soconnective.automation.views import bp
-from soconnective.core.access import may
+from soconnective.automation.waiting import cancel_run
+from soconnective.core.access import current_actor, may
 from soconnective.core.db import db
 from soconnective.core.fields import optional_id
 from soconnective.core.forms import RecordForm
@@ -77,11 +81,15 @@ def seen() -> Any:
 @may("automations.view")
 def run(run_id: int) -> Any:
     found = queries.get_run(run_id)
+    version = queries.version_of(found)
     return render_template(
         "automations/run.html",
         run=found,
         name=queries.names_of([found])[found.automation_id],
-        version=queries.version_of(found),
+        version=version,
+        picture=_picture(found, version),
+        waits_for=_awaited(found),
+        neighbours=queries.neighbours(found),
         chain=queries.causes(found.event_id),
         caused=queries.caused_by(found),
         titles={name: kind.title for name, kind in event_types().items()},
@@ -96,6 +104,48 @@ def rule_of(found: AutomationRun) -> Automation | None:
     """The rule of a run, if it can still be run."""
     rule = db.session.get(Automation, found.automation_id) if found.automation_id else None
     return rule if rule is not None and rule.deleted_at is None else None
+
+
+def _picture(found: AutomationRun, version: AutomationVersion | None) -> Picture | None:
+    """The rule as it was, with the way that the run took."""
+    if version is None:
+        return None
+    rule = parse(version.definition)
+    checks = "#checks" if found.trace.get("checks") else ""
+    told = Told.of(found.outcome, found.trace, rule.on_failure == "keep")
+    return draw(
+        rule.trigger,
+        rule.conditions.describe(),
+        rule.steps,
+        rule.scope,
+        told,
+        lambda key: f"#trace-{key}" if key in told.steps else checks if key == "if" else "",
+    )
+
+
+def _awaited(found: AutomationRun) -> str | None:
+    """What lets a waiting run go on before its time, in words."""
+    if found.waits_for is None:
+        return None
+    trigger = trigger_types().get(found.waits_for)
+    return trigger.label if trigger else found.waits_for
+
+
+@bp.post("/runs/<id:run_id>/cancel")
+@may("automations.edit")
+def cancel(run_id: int) -> Any:
+    found = queries.get_run(run_id)
+    form = RecordForm()
+    if form.saved(lambda: _cancel(found)):
+        flash("The run is cancelled: it does not go on.", "success")
+    else:
+        flash(form.form_problem or "That did not work. Try again.", "warning")
+    return redirect(url_for("automations.run", run_id=run_id))
+
+
+def _cancel(found: AutomationRun) -> None:
+    db.session.refresh(found, with_for_update=True)  # the worker may go on with it in this moment
+    cancel_run(found, f"by {current_actor().name}")
 
 
 def _living(found: AutomationRun) -> dict[tuple[str, int], str]:

@@ -6,15 +6,16 @@ from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 
-from soconnective.automation import lint, operations, queries
+from soconnective.automation import changes, drafts, lint, operations, queries
 from soconnective.automation.condition_form import JOINS
-from soconnective.automation.definition import Definition
+from soconnective.automation.definition import Definition, parse
 from soconnective.automation.examples import failures
 from soconnective.automation.forms import Builder
-from soconnective.automation.models import Automation
+from soconnective.automation.models import Automation, AutomationDraft
+from soconnective.automation.picture import Picture, anchor, draw
 from soconnective.automation.recipes import draft_of, offered
-from soconnective.automation.registry import action_types
 from soconnective.automation.statistics import statistics_of
+from soconnective.automation.waiting import waiting_runs
 from soconnective.core.access import can, may
 from soconnective.core.errors import Refused
 from soconnective.core.forms import RecordForm
@@ -64,34 +65,97 @@ def new() -> Any:
 @may("automations.edit")
 def edit(automation_id: int) -> Any:
     rule = queries.get_automation(automation_id)
-    builder = Builder(operations.definition_of(rule), rule)
+    builder = Builder(drafts.in_the_making(rule), rule)
     if request.method == "POST":
-        answer = _save(
-            builder, lambda d: operations.update_automation(rule, d, bool(builder.form.is_active.data))
-        )
+        if request.form.get("op") == "draft":
+            answer = _keep_draft(builder, rule)
+        else:
+            answer = _save(builder, lambda d: drafts.publish(rule, d, bool(builder.form.is_active.data)))
         if answer is not None:
             return answer
-    return _page(builder)
+    return _page(builder, drafts.draft_of(rule))
+
+
+def _keep_draft(builder: Builder, rule: Automation) -> Any:
+    """Save what is in the form beside the rule, which goes on as it is."""
+    definition = builder.validate(is_draft=True)
+    if definition is None:
+        return None
+    is_other = bool(builder.form.is_active.data) != rule.is_active
+    if builder.form.saved(lambda: drafts.save_draft(rule, definition)):
+        stays = " The switch stays as it is: it changes when you publish." if is_other else ""
+        flash(f"The draft is saved. What was published goes on working.{stays}", "success")
+        return redirect(url_for("automations.show", automation_id=rule.id))
+    _both(builder)
+    return None
+
+
+def _both(builder: Builder) -> None:
+    """On a clash, show what either person makes the rule say."""
+    if builder.form.conflict is not None and builder.rule is not None:
+        yours, theirs = builder.sentence(), drafts.in_the_making(builder.rule).sentence()
+        if yours != theirs:
+            builder.form.conflict.append(("The rule", yours, theirs))
+
+
+def _check(builder: Builder) -> None:
+    """Say whether it could be published, without saving anything."""
+    if builder.validate() is not None:
+        builder.notice = ("All of it fits together: this can be published.", "")
+    else:
+        builder.form.status = 200
+        builder.form.form_problem = (
+            builder.form.form_problem or "This cannot be published yet. Look at the marked fields."
+        )
+
+
+def _copy(builder: Builder, index: int) -> None:
+    """Ask which rule a step is to be copied to, and put it at the end of that one's draft."""
+    rows = builder.block(index)
+    if not rows:
+        return
+    rule_id = builder.rule.id if builder.rule is not None else None
+    form = rows[0].offer_rules(queries.rule_names(rule_id), builder.source)
+    if f"{rows[0].prefix}-copy_to_id" not in builder.source or not form.validate():
+        return
+    target_id = form.copy_to_id.data
+    steps = [builder.piece(row) for row in rows if row.cls is not None]
+    if target_id is None or None in steps or len(steps) < len(rows):
+        form.copy_to_id.errors = ["Choose a rule." if target_id is None else "Complete the step first."]
+        return
+    post = RecordForm()
+    if post.saved(lambda: drafts.add_to_draft(queries.get_automation(target_id), steps)):
+        target = queries.get_automation(target_id)
+        link = url_for("automations.edit", automation_id=target.id)
+        builder.notice = (f"Copied to the end of “{target.name}”, as a draft.", link)
+        rows[0].copying = None
+    else:
+        form.copy_to_id.errors = [post.form_problem or "Somebody changed that rule just now. Try again."]
 
 
 def _save(builder: Builder, operation: Any) -> Any:
     """An op only draws the form again; a save checks, writes, and says where to go."""
     op = request.form.get("op", "")
-    if op and op != "save":
-        builder.apply(op)
+    if op == "check":
+        _check(builder)
+        return None
+    if op and op not in ("save", "publish"):
+        if builder.apply(op) and op.startswith("copy:"):
+            _copy(builder, int(op.split(":")[1]))
         return None
     definition = builder.validate()
     if definition is None:
         return None
     if builder.form.saved(lambda: _checked(builder, definition, operation)):
+        rule = builder.form.result
+        if op == "publish":
+            flash(f"Published: version {rule.definition_number} works from now on.", "success")
+            return redirect(url_for("automations.show", automation_id=rule.id))
         flash("The rule is saved.", "success")
         for message in _concerns(builder.form.result)[:3]:
             flash(f"Look at it again: {message}", "warning")
         return redirect(url_for("automations.index"))
-    if builder.form.conflict is not None and builder.rule is not None:
-        yours, theirs = builder.sentence(), operations.definition_of(builder.rule).sentence()
-        if yours != theirs:
-            builder.form.conflict.append(("The rule", yours, theirs))
+    _both(builder)
     return None
 
 
@@ -110,11 +174,11 @@ def _checked(builder: Builder, definition: Definition, operation: Any) -> Automa
         raise
 
 
-def _page(builder: Builder) -> Any:
+def _page(builder: Builder, draft: AutomationDraft | None = None) -> Any:
     partial = request.headers.get("HX-Request") == "true" and request.form.get("op")
     template = "automations/_builder.html" if partial else "automations/form.html"
     html = render_template(
-        template, builder=builder, form=builder.form, rule=builder.rule, actions=action_types(), joins=JOINS
+        template, builder=builder, form=builder.form, rule=builder.rule, joins=JOINS, draft=draft
     )
     return html, builder.form.status
 
@@ -125,15 +189,35 @@ def show(automation_id: int) -> Any:
     """One rule; a deleted one too, so that its history stays readable."""
     rule = queries.get_any_automation(automation_id)
     definition = operations.definition_of(rule)
+    draft = drafts.draft_of(rule)
+    drafted = parse(draft.definition) if draft else None
     return render_template(
         "automations/show.html",
         rule=rule,
         definition=definition,
         problems=definition.problems(),
         concerns=_concerns(rule),
-        versions=queries.versions(rule.id),
+        versions=changes.told(queries.versions(rule.id, 6)),
+        picture=_picture(rule, definition),
+        waiting=waiting_runs(rule.id),
+        draft=draft,
+        draft_changes=changes.word_diff(definition.sentence(), drafted.sentence()) if drafted else None,
+        draft_problems=drafted.problems() if drafted else [],
         runs=queries.recent_runs(20, rule.id),
         statistics=statistics_of(rule.id),
+    )
+
+
+def _picture(rule: Automation, definition: Definition) -> Picture:
+    """The rule drawn; who may edit it comes from each box to its row in the builder."""
+    edit = url_for("automations.edit", automation_id=rule.id)
+    is_link = can("automations.edit") and rule.deleted_at is None
+    return draw(
+        definition.trigger,
+        definition.conditions.describe(),
+        definition.steps,
+        definition.scope,
+        href=lambda key: f"{edit}#{anchor(key)}" if is_link else "",
     )
 
 
@@ -151,6 +235,8 @@ def change(automation_id: int, what: str) -> Any:
         "duplicate": lambda: operations.duplicate_automation(rule),
     }
     if form.saved(actions[what]):
+        if what == "off" and (count := waiting_runs(rule.id)):
+            flash(_left_waiting(count), "info")
         if what == "duplicate":
             flash("The copy is switched off. Change it, then switch it on.", "success")
             return redirect(url_for("automations.edit", automation_id=form.result.id))
@@ -167,7 +253,13 @@ def delete(automation_id: int) -> Any:
     form = RecordForm(obj=rule)
     if form.saved(lambda: operations.delete_automation(rule)):
         return redirect(url_for("automations.index", deleted=rule.id))
-    return render_template("automations/delete.html", form=form, rule=rule), form.status
+    waiting = waiting_runs(rule.id)
+    return render_template("automations/delete.html", form=form, rule=rule, waiting=waiting), form.status
+
+
+def _left_waiting(count: int) -> str:
+    runs, they = ("1 run waits", "It ends") if count == 1 else (f"{count} runs wait", "They end")
+    return f"{runs}. {they} without the rest when the time comes, unless the rule is on again by then."
 
 
 @bp.post("/<id:automation_id>/restore")

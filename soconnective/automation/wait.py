@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 
 from pydantic import Field as Setting
+from pydantic import model_validator
 from wtforms import Form, IntegerField, SelectChoice, SelectField, TimeField
 from wtforms.validators import InputRequired, NumberRange, Optional
 
@@ -19,6 +20,11 @@ from soconnective.core.formats import datetime_text
 from soconnective.core.workspace import current_workspace
 
 UNITS = {"minutes": timedelta(minutes=1), "hours": timedelta(hours=1), "days": timedelta(days=1)}
+ASIDE = {
+    "time": ("field", "days", "at", "event"),
+    "date": ("amount", "unit", "event"),
+    "event": ("field", "days", "at"),
+}
 MOST = 1000
 LONGEST = timedelta(days=1000)
 MODES = {"time": "for a time", "date": "until a date of the record", "event": "until something happens to it"}
@@ -37,6 +43,15 @@ class WaitSettings(Settings):
     days: int = Setting(0, ge=-365, le=365)
     at: time | None = None
     event: str | None = Setting(None, max_length=80)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_what_counts(cls, data: Any) -> Any:
+        """What the chosen mode does not ask for is not stored: two rules that do the same have equal texts."""
+        if not isinstance(data, dict):
+            return data
+        aside = ASIDE.get(data.get("mode", "time"), ())
+        return {name: value for name, value in data.items() if name not in aside}
 
 
 class Wait(Control):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.contracts import Action, RunContext, StepResult, Verdict
-from soconnective.automation.flow import Control, If, Stop, flow_of
+from soconnective.automation.flow import Control, If, Stop, behind, flow_of
 from soconnective.automation.trace import Run, in_words
 from soconnective.automation.wait import Wait
 from soconnective.core import clock
@@ -32,7 +32,10 @@ def walk(
         if is_stale:
             see_again(session, context)
             is_stale = False
-        if not isinstance(step, Control):
+        if step.is_off and (is_refused or step.type_id not in ("otherwise_if", "otherwise")):
+            run.say_step(index, step, "off", StepResult("switched off"))
+            index = behind(steps, index, flow)
+        elif not isinstance(step, Control):
             yield index, step
             is_stale = not step.only_adds
             index += 1

@@ -219,6 +219,15 @@ def people() -> dict[int, Person]:
     return registry.people.load()
 
 
+def called(person_id: int | None) -> str | None:
+    """A person's name, with the address where another one has the same name; None for nobody known."""
+    found = people().get(person_id or 0)
+    if found is None:
+        return None
+    is_one = sum(person.name == found.name for person in people().values()) == 1
+    return found.name if is_one else f"{found.name} ({found.email})"
+
+
 def active_people() -> list[Person]:
     """Those who can be given work, by name."""
     return sorted((p for p in people().values() if p.is_active), key=lambda p: p.name.casefold())

@@ -30,6 +30,7 @@ from soconnective.core.errors import Refused
 from soconnective.core.fields import MAX_AMOUNT, AmountField, IdField
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
+from soconnective.core.words import told
 from soconnective.deals.conditions import stage_kinds, stage_names
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import create_deal, delete_deal, move_deal, update_deal
@@ -93,7 +94,9 @@ class MoveStage(Action):
         return StepResult(f"moved to {stage.name}", (Made("deal", deal.id, deal.title, "changed"),))
 
     def describe(self) -> str:
-        return f"move the deal to {stage_names().get(str(self.settings.stage_id), '⚠ a stage that is gone')}"
+        stage = stage_names().get(str(self.settings.stage_id), "⚠ a stage that is gone")
+        reason = f", because {told(self.settings.lost_reason)}" if self.settings.lost_reason else ""
+        return f"move the deal to {stage}{reason}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         if (problem := check_target("deal", scope)) is not None:
@@ -169,7 +172,7 @@ class CreateDeal(Action):
     def describe(self) -> str:
         stage = stage_names().get(str(self.settings.stage_id), "⚠ a stage that is gone")
         amount = f" of {self.settings.amount:,}" if self.settings.amount is not None else ""
-        return f"create deal “{self.settings.title}”{amount} in {stage}"
+        return f"create deal {told(self.settings.title)}{amount} in {stage}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         found = [("title", problem) for problem in merge.problems(self.settings.title, scope.record_type)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from wtforms import Form, IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange
 
@@ -25,7 +25,8 @@ from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.core.fields import PersonField
 from soconnective.core.forms import clean_text
-from soconnective.core.registry import people
+from soconnective.core.registry import called, people
+from soconnective.core.words import told
 from soconnective.core.workspace import workspace_today
 from soconnective.tasks.operations import create_task, delete_task, update_task
 from soconnective.tasks.queries import open_counts
@@ -40,6 +41,13 @@ class CreateTaskSettings(Settings):
     due_in_days: int = Field(0, ge=0, le=365)
     assign_to: Literal["owner", "person"] = "owner"
     person_id: int | None = Field(None, ge=1, lt=2**62)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_what_counts(cls, data: Any) -> Any:
+        """A person that is not asked for is not stored: two rules that do the same have equal texts."""
+        is_owner = isinstance(data, dict) and data.get("assign_to", "owner") == "owner"
+        return {**data, "person_id": None} if is_owner else data
 
 
 class CreateTaskForm(Form):  # type: ignore[misc]
@@ -113,9 +121,8 @@ class CreateTask(Action):
         when = {0: "due the same day", 1: "due in 1 day"}.get(days, f"due in {days} days")
         who = "the record's owner"
         if self.settings.assign_to == "person":
-            person = people().get(self.settings.person_id or 0)
-            who = person.name if person else "⚠ somebody who is gone"
-        return f"create task “{self.settings.title}” {when} for {who}"
+            who = called(self.settings.person_id) or "⚠ somebody who is gone"
+        return f"create task {told(self.settings.title)} {when} for {who}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         found = [("title", problem) for problem in merge.problems(self.settings.title, scope.record_type)]

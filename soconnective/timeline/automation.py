@@ -20,6 +20,7 @@ from soconnective.automation.registry import register_action, register_trigger
 from soconnective.automation.triggers import on_event
 from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.core.forms import clean_text
+from soconnective.core.words import told
 from soconnective.timeline.operations import BODY_LENGTH, delete_note, write_note
 
 TEMPLATE_LENGTH = 5000
@@ -65,7 +66,7 @@ class LogNote(Action):
         return StepResult("note logged", (Made("note", note, _shortened(body, 80)),))
 
     def describe(self) -> str:
-        return f"log note “{_shortened(self.settings.body, 60)}”"
+        return f"log note {told(self.settings.body)}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         return [("body", problem) for problem in merge.problems(self.settings.body, scope.record_type)]

@@ -16,7 +16,7 @@ from soconnective.core.conditions.fields import (
 from soconnective.core.conditions.impossible import never_holds
 from soconnective.core.conditions.operators import OPERATORS, Now, operators_of
 from soconnective.core.conditions.sql import where
-from soconnective.core.conditions.tree import Group, Test, describe, each_test, problems
+from soconnective.core.conditions.tree import Group, Test, describe, each_test, normal, problems
 
 __all__ = [
     "OPERATORS",
@@ -31,6 +31,7 @@ __all__ = [
     "evaluate",
     "fields_of",
     "never_holds",
+    "normal",
     "operators_of",
     "problems",
     "register_fields",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
-from soconnective.core.registry import people, registry
+from soconnective.core.registry import called, registry
 from soconnective.core.tenancy import has_tenant
 
 Kind = Literal["text", "number", "date", "moment", "choice", "person", "record", "tags"]
@@ -93,8 +93,7 @@ class Field:
         if self.kind in ("choice", "tags") and self.choices is not None:
             return dict(self.choices()).get(str(value))
         if self.kind == "person":
-            person = people().get(_id(value))
-            return person.name if person else None
+            return called(_id(value))
         if self.kind == "record":
             return registry.record_types[self.record_type].titles([_id(value)]).get(_id(value))
         return str(value)

@@ -10,6 +10,7 @@ from pydantic import Field as Of
 
 from soconnective.core.conditions.fields import Field
 from soconnective.core.conditions.operators import MOST_DAYS, OPERATORS, Operator, operators_of, typed
+from soconnective.core.words import quoted
 
 MOST_TESTS = 50
 DEEPEST = 5
@@ -35,6 +36,20 @@ class Group(BaseModel):
 
     match: Literal["all", "any", "none"] = "all"
     items: Annotated[list[Test | Group], Of(max_length=MOST_TESTS)] = Of(default_factory=list)
+
+
+def normal(group: Group) -> Group:
+    """The same question in one way of writing: groups that say nothing are gone, one item needs no joining."""
+    items: list[Test | Group] = []
+    for item in group.items:
+        found = normal(item) if isinstance(item, Group) else item
+        if isinstance(found, Group) and not found.items:
+            continue
+        is_plain = isinstance(found, Group) and len(found.items) == 1 and found.match != "none"
+        items.append(found.items[0] if is_plain and isinstance(found, Group) else found)
+    if group.match != "none" and len(items) == 1:
+        return items[0] if isinstance(items[0], Group) else Group(items=items)
+    return Group(match=group.match if len(items) > 1 or group.match == "none" else "all", items=items)
 
 
 def each_test(group: Group, path: str = "") -> Iterator[tuple[str, Test]]:
@@ -144,7 +159,7 @@ def asked(field: Field, operator: Operator, value: Any) -> str:
 
 def _quoted(field: Field, value: Any) -> str:
     if field.kind == "text":
-        return f"“{value}”"
+        return quoted(str(value))
     return field.label_of(value) or "⚠ something that is gone"
 
 

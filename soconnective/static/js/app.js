@@ -161,7 +161,19 @@ function showDependents(root) {
   }
 }
 
+// A picture that is wider than its card begins at its middle, where the rule begins; that of a run, where it stands.
+function middle() {
+  for (const box of document.querySelectorAll(".flow-scroll")) {
+    if (box.dataset.ready) continue;
+    box.dataset.ready = "yes";
+    const place = box.querySelector(".is-failed, .is-waiting, .is-cancelled")?.getBoundingClientRect();
+    const at = place ? place.left + place.width / 2 - box.getBoundingClientRect().left : box.scrollWidth / 2;
+    box.scrollLeft = at - box.clientWidth / 2;
+  }
+}
+
 function enhance() {
+  middle();
   document.querySelectorAll("[data-find]").forEach(addFinder);
   showDependents(document);
 }
