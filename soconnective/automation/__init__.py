@@ -16,6 +16,10 @@ from sqlalchemy.orm import Session as OrmSession
 from soconnective.automation import (
     assign_owner,
     change_field,
+    due,
+    due_fire,
+    due_plan,
+    due_schedule,
     engine,
     flow,
     going_on,
@@ -31,7 +35,19 @@ from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
 from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
-__all__ = ["assign_owner", "change_field", "flow", "going_on", "init_app", "listen", "run_views", "wait"]
+__all__ = [
+    "assign_owner",
+    "change_field",
+    "due_fire",
+    "due_plan",
+    "due_schedule",
+    "flow",
+    "going_on",
+    "init_app",
+    "listen",
+    "run_views",
+    "wait",
+]
 
 
 def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) -> None:
@@ -47,7 +63,9 @@ def _react(session: OrmSession, events: list[DomainEvent]) -> Reaction:
         config["SOCONNECTIVE_RULE_ACTIONS"],
         config["SOCONNECTIVE_RULE_SECONDS"],
     )
-    return engine.react(session, events, bounds)
+    reaction = engine.react(session, events, bounds)
+    due.follow(session, [*events, *reaction.events])
+    return reaction
 
 
 def init_app(app: Flask) -> None:

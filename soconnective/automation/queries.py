@@ -251,7 +251,9 @@ def why(event: EventRow) -> list[Why]:
         deleted_at = rule.deleted_at
         if run is None and deleted_at and (rule.trigger != event.name or deleted_at < event.occurred_at):
             continue
-        found.append(Why(rule.name, rule.id, run, "" if run else _why_not(rule, event)))
+        is_meant = event.snapshot.get("rule_id", rule.id) == rule.id or rule.trigger != event.name
+        why_not = _why_not(rule, event) if is_meant else "This was meant for another rule alone."
+        found.append(Why(rule.name, rule.id, run, "" if run else why_not))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from soconnective.automation.registry import register_trigger
+from soconnective.automation.timed_registry import register_timed
 from soconnective.automation.triggers import on_change, on_event
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.contacts.operations import update_company, update_contact
@@ -19,3 +20,5 @@ register_trigger(
     on_change("company.updated", "a company is changed", "Companies", "edit"),
     on_event("company.deleted", "a company is deleted", "Companies", "trash"),
 )
+register_timed("contact", "a contact", "Contacts", has_dates=False)
+register_timed("company", "a company", "Companies", has_dates=False)

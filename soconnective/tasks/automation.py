@@ -20,6 +20,7 @@ from soconnective.automation.contracts import (
     StepResult,
 )
 from soconnective.automation.registry import register_action, register_trigger
+from soconnective.automation.timed_registry import register_timed
 from soconnective.automation.triggers import on_change, on_event
 from soconnective.automation.writable import Writable, register_writable
 from soconnective.core.fields import PersonField
@@ -147,3 +148,4 @@ register_writable(
     )
 )
 register_action(CreateTask)
+register_timed("task", "a task", "Tasks")
