@@ -22,7 +22,7 @@ from soconnective.automation.timed import Due, Timed, names_ending
 from soconnective.automation.timed_dates import DateReached
 from soconnective.automation.timed_silence import is_activity
 from soconnective.core import clock
-from soconnective.core.db import require_alive
+from soconnective.core.db import plain, require_alive
 from soconnective.core.errors import TransactionLost
 from soconnective.events import DomainEvent
 from soconnective.jobs import enqueue
@@ -54,7 +54,7 @@ def follow(session: OrmSession, events: Sequence[DomainEvent]) -> None:
         log.exception("the due rows could not be planned; a job does it again")
         require_alive(session)
         for rule in [rule for found in rules.values() for rule in found]:
-            enqueue(PLAN, {"automation_id": rule.id})
+            enqueue(PLAN, {"automation_id": rule.id, "since": plain(clock.now())})
 
 
 def _follow(session: OrmSession, events: Sequence[DomainEvent], rules: Mapping[str, Sequence[Rule]]) -> None:
@@ -103,12 +103,18 @@ def value_text(value: Any) -> str:
 
 
 def settle(
-    session: OrmSession, tenant_id: int, record_type: str, wants: Wants, numbers: Mapping[int, int]
+    session: OrmSession,
+    tenant_id: int,
+    record_type: str,
+    wants: Wants,
+    numbers: Mapping[int, int],
+    since: datetime | None = None,
 ) -> None:
-    """Let the rows of these rules and records be as wanted."""
+    """Let the rows of these rules and records be as wanted; moments after `since` (None: now) are to come."""
     if not wants:
         return
     connection, now = session.connection(), clock.now()
+    since = since or now
     rows = _rows(connection, tenant_id, record_type, wants)
     live = {(row.automation_id, row.record_id): row for row in rows if row.state != "fired"}
     fired = {(row.automation_id, row.record_id, row.due_value) for row in rows if row.state == "fired"}
@@ -118,11 +124,11 @@ def settle(
     fresh: list[dict[str, Any]] = []
     for key, want in sorted(wants.items()):
         row, number = live.get(key), numbers[key[0]]
-        is_meant = want is not None and want[1] > now and (*key, want[0]) not in fired
+        is_meant = want is not None and want[1] > since and (*key, want[0]) not in fired
         if row is None:
             fresh += [_row(tenant_id, record_type, key, want, number)] if want and is_meant else []
         elif row.id in in_hand:
-            enqueue(PLAN, {"automation_id": key[0], "record_id": key[1]})
+            enqueue(PLAN, {"automation_id": key[0], "record_id": key[1], "since": plain(since)})
         elif want and _stays(row, want, now):
             moved += [_moved(row.id, want[0], row.at, row.state, number)] if row.number != number else []
         elif want and is_meant:

@@ -7,13 +7,14 @@ Moments to come are planned; one that is over already is not, so that switching 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
 
 from soconnective.automation.candidates import Rule
 from soconnective.automation.definition import parse
-from soconnective.automation.due import PLAN, due_of, plan_one, settle
+from soconnective.automation.due import PLAN, Wants, due_of, plan_one, settle
 from soconnective.automation.due_models import EVERY_RECORD, LIVE, due
 from soconnective.automation.hours import work_hours
 from soconnective.automation.models import Automation, AutomationVersion
@@ -24,7 +25,7 @@ from soconnective.automation.timed_schedule import ScheduleDue
 from soconnective.automation.timed_silence import WentSilent, last_activities
 from soconnective.core import clock
 from soconnective.core.conditions import fields_of
-from soconnective.core.db import db
+from soconnective.core.db import db, plain
 from soconnective.core.registry import registry
 from soconnective.core.tenancy import current_tenant_id
 from soconnective.jobs import Again, Job, JobKind, enqueue, register_job
@@ -42,7 +43,7 @@ def is_timed(trigger: str) -> bool:
 def rule_changed(rule: Automation, trigger_before: str = "") -> None:
     """A rule was saved or switched: let a job plan, or take back, what it waits for."""
     if is_timed(rule.trigger) or is_timed(trigger_before):
-        enqueue(PLAN, {"automation_id": rule.id})
+        enqueue(PLAN, {"automation_id": rule.id, "since": plain(clock.now())})
 
 
 def plan_all() -> None:
@@ -66,7 +67,10 @@ def rule_now(automation_id: int) -> Rule | None:
 
 @register_job
 class PlanDue(JobKind):
-    """One rule, all records or one (`record_id`); `after` is the record with which the last slice ended."""
+    """One rule, all records or one (`record_id`); `after` is the record with which the last slice ended.
+
+    What has become due `since` it was asked for is planned too, and fires late: the job itself may come late.
+    """
 
     kind = PLAN
     label = "Plan when a rule is due"
@@ -77,31 +81,34 @@ class PlanDue(JobKind):
         return f"“{rule.name}”{done}" if rule else "a rule that is gone"
 
     def run(self, job: Job) -> Again | None:
-        rule = rule_now(int(job.payload["automation_id"]))
+        rule, since = (
+            rule_now(int(job.payload["automation_id"])),
+            datetime.fromisoformat(job.payload["since"]),
+        )
         trigger = rule.definition.trigger if rule else None
         if rule is None or not isinstance(trigger, Timed | ScheduleDue):
             return _take_back(job, None)
         if isinstance(trigger, ScheduleDue):
-            _plan_schedule(rule, trigger)
+            _plan_schedule(rule, trigger, since)
             return _take_back(job, rule)
         if (one := job.payload.get("record_id")) is not None:
-            _plan(rule, trigger, [int(one)])
+            _plan(rule, trigger, [int(one)], since)
             return None
-        ids = _next_ids(trigger, int(job.payload.get("after", 0)))
-        _plan(rule, trigger, ids)
+        ids = _next_ids(trigger, int(job.payload.get("after", 0)), since)
+        _plan(rule, trigger, ids, since)
         if len(ids) < SLICE:
             return _take_back(job, rule)
         return Again({**job.payload, "after": ids[-1], "done": job.payload.get("done", 0) + len(ids)})
 
 
-def _next_ids(trigger: Timed, after: int) -> list[int]:
+def _next_ids(trigger: Timed, after: int, since: datetime) -> list[int]:
     model: Any = registry.record_types[trigger.record_type].model
     statement = select(model.id).where(model.id > after).order_by(model.id).limit(SLICE)
     if isinstance(trigger, DateReached):
         column = _column(trigger)
         if column is None:
             return []
-        statement = statement.where(column >= trigger.earliest(clock.now()))
+        statement = statement.where(column >= trigger.earliest(since))
     return list(db.session.scalars(statement))
 
 
@@ -110,11 +117,11 @@ def _column(trigger: DateReached) -> Any:
     return known.column() if known is not None and known.column is not None else None
 
 
-def _plan(rule: Rule, trigger: Timed, ids: list[int]) -> None:
+def _plan(rule: Rule, trigger: Timed, ids: list[int], since: datetime) -> None:
     session, hours = db.session(), work_hours()
     values = values_of(trigger, ids)
     wants = {(rule.id, one): due_of(trigger, values.get(one), hours) for one in ids}
-    settle(session, current_tenant_id(), trigger.record_type, wants, {rule.id: rule.number})
+    settle(session, current_tenant_id(), trigger.record_type, wants, {rule.id: rule.number}, since)
 
 
 def values_of(trigger: Timed, ids: list[int]) -> dict[int, Any]:
@@ -129,17 +136,11 @@ def values_of(trigger: Timed, ids: list[int]) -> dict[int, Any]:
     return {row.id: row.value for row in rows}
 
 
-def _plan_schedule(rule: Rule, trigger: ScheduleDue) -> None:
+def _plan_schedule(rule: Rule, trigger: ScheduleDue, since: datetime) -> None:
     """One row for the next moment of the schedule. One that is due already stays: it comes, late."""
-    at = trigger.next_after(clock.now(), work_hours())
-    want = (at.isoformat(), at) if at else None
-    settle(
-        db.session(),
-        current_tenant_id(),
-        trigger.record_type,
-        {(rule.id, EVERY_RECORD): want},
-        {rule.id: rule.number},
-    )
+    at = trigger.next_after(since, work_hours())
+    wants: Wants = {(rule.id, EVERY_RECORD): (at.isoformat(), at) if at else None}
+    settle(db.session(), current_tenant_id(), trigger.record_type, wants, {rule.id: rule.number}, since)
 
 
 def plan_next(rule: Rule, trigger: ScheduleDue) -> None:

@@ -95,11 +95,13 @@ class DateReached(Timed):
     def _working(self, at: datetime, hours: WorkHours) -> datetime:
         return hours.add_working_days(at, 0) if self.settings.working_days else at
 
-    def earliest(self, now: datetime) -> date:
-        """No date before this one can still become due: what a look at all records may leave out."""
+    def earliest(self, now: datetime) -> date | datetime:
+        """No value before this one can still become due: what a look at all records may leave out."""
         span: timedelta = self.settings.amount * UNITS[self.settings.unit]
         shift = -span if self.settings.direction == "after" else span
-        return (now + shift - timedelta(days=60)).date()
+        first = now + shift - timedelta(days=60)
+        known = fields_of(self.record_type).get(self.settings.field or "")
+        return first if known is not None and known.kind == "moment" else first.date()
 
     def describe(self) -> str:
         s, names = self.settings, dates_of(self.record_type)

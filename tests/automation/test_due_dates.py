@@ -336,16 +336,24 @@ def test_planning_that_fails_breaks_no_save_and_is_done_again(
 def test_a_moment_counts_to_the_minute(inside: Any) -> None:
     starts = datetime(2026, 3, 10, 15, 30, tzinfo=UTC)
     with clock.at(NOW):
-        make_rule(
-            "appointment.date_reached", [note("soon")], settings={"field": "starts_at", "amount": 1, "unit": "hours"}
-        )  # fmt: skip
+        made = make_rule(
+            "appointment.date_reached",
+            [note("soon")],
+            settings={"field": "starts_at", "amount": 1, "unit": "hours"},
+        ).id
         with write_transaction():
             record = schedule_appointment("Demo", starts, starts + timedelta(hours=1))
     assert rows() == [(record.id, starts.isoformat(), starts - timedelta(hours=1), "planned")]
     with clock.at(NOW), write_transaction():
         update_appointment(record, starts_at=starts + timedelta(minutes=30))
     assert [row[2] for row in rows()] == [starts - timedelta(minutes=30)]
-    assert tick(starts - timedelta(minutes=30)) == 1
+    with clock.at(NOW), write_transaction():
+        set_active(db.session.get_one(Automation, made), False)
+    work(NOW)
+    assert rows() == []
+    with clock.at(NOW), write_transaction():
+        set_active(db.session.get_one(Automation, made), True)
+    assert tick(starts - timedelta(minutes=30)) == 1 and notes() == ["soon"]
 
 
 SENTENCES = [
