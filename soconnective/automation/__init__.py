@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation import (
     assign_owner,
+    by_hand,
+    by_hand_views,
     change_field,
     due,
     due_fire,
@@ -26,6 +28,7 @@ from soconnective.automation import (
     operations,
     queries,
     run_views,
+    start_rule,
     views,
     wait,
 )
@@ -37,6 +40,7 @@ from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
 __all__ = [
     "assign_owner",
+    "by_hand_views",
     "change_field",
     "due_fire",
     "due_plan",
@@ -46,6 +50,7 @@ __all__ = [
     "init_app",
     "listen",
     "run_views",
+    "start_rule",
     "wait",
 ]
 
@@ -72,6 +77,7 @@ def init_app(app: Flask) -> None:
     """Register the pages and the engine; `listen()` follows once every area has offered its triggers."""
     react_with(_react)
     app.register_blueprint(views.bp)
+    app.jinja_env.globals["hand_rules"] = by_hand.hand_rules
     registry.add(
         NavItem(
             "automations",
