@@ -20,7 +20,7 @@ from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from tests.factories.records import make_rule, move
 
-MOST = 12
+MOST = 13
 LISTS = [
     "/dashboard", "/dashboard/contacts", "/dashboard/contacts?q=ana", "/dashboard/companies", "/dashboard/deals",
     "/dashboard/deals?mine=1", "/dashboard/tasks", "/dashboard/tasks?view=open", "/dashboard/appointments",

@@ -25,6 +25,7 @@ from soconnective.automation import (
     engine,
     flow,
     going_on,
+    hours_views,
     operations,
     queries,
     run_views,
@@ -77,6 +78,7 @@ def init_app(app: Flask) -> None:
     """Register the pages and the engine; `listen()` follows once every area has offered its triggers."""
     react_with(_react)
     app.register_blueprint(views.bp)
+    app.register_blueprint(hours_views.bp)
     app.jinja_env.globals["hand_rules"] = by_hand.hand_rules
     registry.add(
         NavItem(
@@ -88,6 +90,7 @@ def init_app(app: Flask) -> None:
             "automations.view",
             badge=queries.unseen_failures,
         ),
+        hours_views.SECTION,
         Panel("home-runs", "home", 80, "automations/_home.html", _recent),
         Holding("rules", "rules that name them", operations.rules_with_person, operations.replace_person),
         Search("automations", "Automations", 60, _find),

@@ -13,9 +13,10 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from cronsim import CronSim, CronSimError
+from flask import request
 from pydantic import Field
 from wtforms import BooleanField, Form, SelectChoice, SelectField, SelectMultipleField, StringField, TimeField
-from wtforms.validators import Length, Optional
+from wtforms.validators import InputRequired, Length
 from wtforms.widgets import CheckboxInput
 
 from soconnective.automation.contracts import Scope, Settings
@@ -24,7 +25,7 @@ from soconnective.automation.timed import Addressed
 from soconnective.core import clock
 from soconnective.core.formats import datetime_text
 from soconnective.core.forms import clean_text
-from soconnective.core.workhours import DAYS, MOST_AHEAD, NeverOpen, WorkHours
+from soconnective.core.workhours import DAYS, MOST_AHEAD, WorkHours
 
 LONGEST = 100
 CLOSEST = timedelta(minutes=5)
@@ -60,33 +61,43 @@ def _day(value: Any) -> int:
 
 
 class ScheduleForm(Form):  # type: ignore[misc]
+    """The inputs of the chosen mode alone; choosing another one draws the builder again."""
+
     mode = SelectField("Comes", choices=[SelectChoice(k, v) for k, v in MODES.items()], default="weekdays")
-    weekdays = DaysField("Days", default=EVERY_WORKDAY, render_kw={"data-only-when": "mode=weekdays"})
-    at = TimeField(
-        "At", default=time(9), validators=[Optional()], render_kw={"data-only-when": "mode=weekdays"}
-    )
+    weekdays = DaysField("Days", default=EVERY_WORKDAY)
+    at = TimeField("At", default=time(9), validators=[InputRequired("Write a time.")])
     cron = StringField(
         "Cron text",
         filters=[clean_text],
         validators=[Length(max=LONGEST)],
-        render_kw={"data-only-when": "mode=cron", "placeholder": "0 9 * * MON-FRI", "spellcheck": "false"},
+        description="Minute, hour, day, month, weekday; “L” is the last day of a month.",
+        render_kw={"placeholder": "0 9 * * MON-FRI", "spellcheck": "false"},
     )
     working_days = BooleanField("Only on working days")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.at.data is None and not self.at.errors:
-            self.at.data = time(9)
+        for name in ("weekdays", "at") if self.mode.data == "cron" else ("cron",):
+            delattr(self, name)
+        self.mode.description = self._comes()
+        self.mode.render_kw = {
+            "hx-post": request.path,
+            "hx-trigger": "change",
+            "hx-vals": '{"op": "trigger"}',
+            "hx-include": "closest form",
+            "hx-target": "#builder",
+            "hx-swap": "outerHTML",
+        }
+
+    def _comes(self) -> str:
+        """The schedule in words and its next three moments; empty as long as it does not read."""
         try:
             settings = ScheduleSettings.model_validate(self.data)
             comes = [datetime_text(at) for at in upcoming(settings, clock.now(), work_hours(), 3)]
-        except (ValueError, NeverOpen):
-            comes = []
-        said = explain(self.cron.data) if self.mode.data == "cron" else None
-        words = [f"{said}." if said else "", f"Next: {'; '.join(comes)}." if comes else ""]
-        self.mode.description = " ".join(word for word in words if word)
-        if not said:
-            self.cron.description = "Minute, hour, day, month, weekday; “L” is the last day of a month."
+        except ValueError:
+            return ""
+        said = explain(settings.cron) if settings.mode == "cron" else None
+        return " ".join([*([f"{said}."] if said else []), *([f"Next: {'; '.join(comes)}."] if comes else [])])
 
 
 class ScheduleDue(Addressed):
@@ -113,10 +124,7 @@ class ScheduleDue(Addressed):
             return [("weekdays", "Choose one day at least.")]
         if s.mode == "cron" and (problem := _cron_problem(s.cron)):
             return [("cron", problem)]
-        try:
-            comes = list(upcoming(s, clock.now(), work_hours(), 4))
-        except NeverOpen:
-            comes = []
+        comes = upcoming(s, clock.now(), work_hours(), 4)
         where = "cron" if s.mode == "cron" else "weekdays"
         if not comes:
             only = " on a working day" if s.working_days else ""

@@ -9,6 +9,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from soconnective.automation import operations, queries
 from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition
+from soconnective.automation.due_queries import coming
 from soconnective.automation.forms import Builder
 from soconnective.automation.models import Automation
 from soconnective.automation.registry import action_types
@@ -113,6 +114,7 @@ def show(automation_id: int) -> Any:
         versions=queries.versions(rule.id),
         runs=queries.recent_runs(20, rule.id),
         statistics=queries.statistics(rule.id),
+        coming=coming(rule, definition),
     )
 
 

@@ -7,15 +7,17 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 
 from pydantic import Field as Setting
-from wtforms import Form, IntegerField, SelectChoice, SelectField, TimeField
+from wtforms import BooleanField, Form, IntegerField, SelectChoice, SelectField, TimeField
 from wtforms.validators import InputRequired, NumberRange, Optional
 
 from soconnective.automation.contracts import ActionFailed, RunContext, Scope, Settings
 from soconnective.automation.flow import Control
+from soconnective.automation.hours import work_hours
 from soconnective.automation.registry import register_action, trigger_types
 from soconnective.core import clock
 from soconnective.core.conditions import fields_of
 from soconnective.core.formats import datetime_text
+from soconnective.core.workhours import NeverOpen
 from soconnective.core.workspace import current_workspace
 
 UNITS = {"minutes": timedelta(minutes=1), "hours": timedelta(hours=1), "days": timedelta(days=1)}
@@ -27,7 +29,8 @@ MODES = {"time": "for a time", "date": "until a date of the record", "event": "u
 class WaitSettings(Settings):
     """mode time: `amount` `unit`. date: `days` before (negative) or after `field`, at the wall clock `at`.
 
-    event: until `event` happens to the record, `amount` `unit` at most.
+    event: until `event` happens to the record, `amount` `unit` at most. `within_hours`: what falls outside the
+    business hours moves to the next opening (an event ends the wait at any hour).
     """
 
     mode: Literal["time", "date", "event"] = "time"
@@ -37,6 +40,7 @@ class WaitSettings(Settings):
     days: int = Setting(0, ge=-365, le=365)
     at: time | None = None
     event: str | None = Setting(None, max_length=80)
+    within_hours: bool = False
 
 
 class Wait(Control):
@@ -78,10 +82,20 @@ class Wait(Control):
                 validators=[InputRequired("Write a number."), NumberRange(1, MOST, f"Choose 1 to {MOST:,}.")],
             )  # fmt: skip
             parts["unit"] = SelectField("Unit", choices=[SelectChoice(u, u) for u in UNITS], default="days")
+        parts["within_hours"] = BooleanField("Within business hours only (else at the next opening)")
         return type("WaitForm", (Form,), parts)
 
     def plan(self, context: RunContext) -> tuple[datetime, str | None]:
         """When to go on at the latest (UTC), and the event that ends it before. Raises `ActionFailed`."""
+        at, event = self._moment(context)
+        if self.settings.within_hours:
+            try:
+                at = work_hours().next_opening(at)
+            except NeverOpen as error:
+                raise ActionFailed(str(error)) from None
+        return at, event
+
+    def _moment(self, context: RunContext) -> tuple[datetime, str | None]:
         s = self.settings
         if s.mode != "date":
             return clock.now() + s.amount * UNITS[s.unit], s.event if s.mode == "event" else None
@@ -106,6 +120,9 @@ class Wait(Control):
         return at, None
 
     def say(self, scope: Scope) -> str:
+        return f"{self._said(scope)}{', within business hours' if self.settings.within_hours else ''}"
+
+    def _said(self, scope: Scope) -> str:
         s = self.settings
         if s.mode == "time":
             return f"wait {_span(s)}"
