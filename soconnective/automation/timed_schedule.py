@@ -77,6 +77,8 @@ class ScheduleForm(Form):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.mode.data != "cron" and self.at.data is None and not self.at.raw_data:  # just chosen
+            self.at.data, self.weekdays.data = time(9), list(EVERY_WORKDAY)
         for name in ("weekdays", "at") if self.mode.data == "cron" else ("cron",):
             delattr(self, name)
         self.mode.description = self._comes()

@@ -206,3 +206,53 @@ def test_the_next_times_are_told_and_working_days_kept(inside: Any) -> None:
     assert [at.date() for at in found] == [date(2026, 4, 2), date(2026, 4, 6)]  # closed, Good Friday
     assert explain("nonsense") is None
     assert elsewhere(explain, "0 9 * * MON-FRI") == "At 09:00 on Monday through Friday"
+
+
+def _drawn(client: Any, **values: Any) -> str:
+    return str(client.post("/dashboard/automations/new", data={"op": "trigger", "name": "x", **values}).text)
+
+
+def test_a_trigger_that_was_just_chosen_begins_with_its_defaults(owner: Any) -> None:
+    page = _drawn(owner, trigger="deal.schedule_due")
+    assert (
+        page.count(' name="trigger-weekdays"') == 7 and page.count("checked") >= 5 and 'value="09:00"' in page
+    )
+    assert "trigger-cron" not in page and "Next: " in page
+    page = _drawn(
+        owner,
+        **{
+            "trigger": "deal.schedule_due",
+            "trigger-mode": "cron",
+            "trigger-weekdays": "2",
+            "trigger-at": "08:00",
+        },
+    )
+    assert 'name="trigger-cron"' in page and "trigger-weekdays" not in page
+    page = _drawn(
+        owner, **{"trigger": "deal.schedule_due", "trigger-mode": "weekdays", "trigger-cron": "0 9 * * *"}
+    )
+    assert "it is Monday to Friday at 09:00, for each deal" in page
+    page = _drawn(
+        owner, **{"trigger": "deal.schedule_due", "trigger-mode": "cron", "trigger-cron": "0 9 L * *"}
+    )
+    assert "At 09:00 on the last day of every month. Next: " in page
+    page = _drawn(owner, trigger="deal.went_silent")
+    assert 'value="14"' in page and "Write a number" not in page
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"trigger-mode": "cron", "trigger-cron": "x" * 5000}, {"trigger-mode": "cron", "trigger-cron": "\x00"}, {"trigger-mode": "²"},
+     {"trigger-mode": "weekdays", "trigger-at": "99:99"}, {"trigger-mode": "weekdays", "trigger-weekdays": "²", "trigger-at": "09:00"},
+     {"trigger-mode": "cron", "trigger-cron": "0 0 30 2 *"}, {"trigger-mode": "weekdays", "trigger-at": ""}],
+)  # fmt: skip
+def test_bad_input_is_told_and_kept(owner: Any, values: Any) -> None:
+    rule = {
+        "name": "x",
+        "trigger": "deal.schedule_due",
+        "on_failure": "undo",
+        "steps-0-kind": "log_note",
+        "steps-0-body": "Hi",
+    }
+    answer = owner.post("/dashboard/automations/new", data={**rule, **values})
+    assert answer.status_code == 422 and ("field-error" in answer.text or "notice danger" in answer.text)
