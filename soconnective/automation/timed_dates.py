@@ -6,13 +6,14 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
-from wtforms import BooleanField, Form, IntegerField, SelectChoice, SelectField, TimeField
+from wtforms import BooleanField, Form, IntegerField, SelectChoice, SelectField
 from wtforms.validators import InputRequired, NumberRange, Optional
 
 from soconnective.automation.contracts import Scope, Settings
 from soconnective.automation.timed import Timed
 from soconnective.core import clock
 from soconnective.core.conditions import fields_of
+from soconnective.core.fields import ClockField
 from soconnective.core.workhours import WorkHours
 
 MOST = 1000
@@ -45,7 +46,7 @@ class _DateForm(Form):  # type: ignore[misc]
         "Before or after", choices=[SelectChoice("before", "before"), SelectChoice("after", "after")]
     )
     field = SelectField("Which date", filters=[lambda value: value or None], validate_choice=False)
-    at = TimeField(
+    at = ClockField(
         "At",
         validators=[Optional()],
         description="Counted in days: the time of day, 09:00 if it is empty. Times are the workspace's.",

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from cronsim import CronSim, CronSimError
 from flask import request
 from pydantic import Field
-from wtforms import BooleanField, Form, SelectChoice, SelectField, SelectMultipleField, StringField, TimeField
+from wtforms import BooleanField, Form, SelectChoice, SelectField, SelectMultipleField, StringField
 from wtforms.validators import InputRequired, Length
 from wtforms.widgets import CheckboxInput
 
@@ -23,6 +23,7 @@ from soconnective.automation.contracts import Scope, Settings
 from soconnective.automation.hours import work_hours
 from soconnective.automation.timed import Addressed
 from soconnective.core import clock
+from soconnective.core.fields import ClockField
 from soconnective.core.formats import datetime_text
 from soconnective.core.forms import clean_text
 from soconnective.core.workhours import DAYS, MOST_AHEAD, WorkHours
@@ -65,7 +66,7 @@ class ScheduleForm(Form):  # type: ignore[misc]
 
     mode = SelectField("Comes", choices=[SelectChoice(k, v) for k, v in MODES.items()], default="weekdays")
     weekdays = DaysField("Days", default=EVERY_WORKDAY)
-    at = TimeField("At", default=time(9), validators=[InputRequired("Write a time.")])
+    at = ClockField("At", default=time(9), validators=[InputRequired("Write a time.")])
     cron = StringField(
         "Cron text",
         filters=[clean_text],
@@ -77,8 +78,8 @@ class ScheduleForm(Form):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.mode.data != "cron" and self.at.data is None and not self.at.raw_data:  # just chosen
-            self.at.data, self.weekdays.data = time(9), list(EVERY_WORKDAY)
+        if self.at.raw_data == []:  # the mode was just chosen: its inputs were not on the page
+            self.weekdays.data = list(EVERY_WORKDAY)
         for name in ("weekdays", "at") if self.mode.data == "cron" else ("cron",):
             delattr(self, name)
         self.mode.description = self._comes()

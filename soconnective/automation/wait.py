@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 
 from pydantic import Field as Setting
-from wtforms import BooleanField, Form, IntegerField, SelectChoice, SelectField, TimeField
+from wtforms import BooleanField, Form, IntegerField, SelectChoice, SelectField
 from wtforms.validators import InputRequired, NumberRange, Optional
 
 from soconnective.automation.contracts import ActionFailed, RunContext, Scope, Settings
@@ -16,6 +16,7 @@ from soconnective.automation.hours import work_hours
 from soconnective.automation.registry import register_action, trigger_types
 from soconnective.core import clock
 from soconnective.core.conditions import fields_of
+from soconnective.core.fields import ClockField
 from soconnective.core.formats import datetime_text
 from soconnective.core.workhours import NeverOpen
 from soconnective.core.workspace import current_workspace
@@ -75,7 +76,7 @@ class Wait(Control):
                 "Days after it (negative: before)", default=0,
                 validators=[InputRequired("Write a number of days."), NumberRange(-365, 365, "Choose -365 to 365 days.")],
             )  # fmt: skip
-            parts["at"] = TimeField("At", default=time(9), validators=[Optional()])
+            parts["at"] = ClockField("At", default=time(9), validators=[Optional()])
         else:
             parts["amount"] = IntegerField(
                 "For" if mode == "time" else "At most", default=1,

@@ -25,6 +25,7 @@ from soconnective.jobs.queue import claim
 from soconnective.jobs.worker import perform
 from tests.automation.timed import elsewhere, note, notes, rows, runs, tick, work
 from tests.factories.records import make_deal, make_rule
+from tests.proofs.pages import form_to
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday; Madrid 13:00
 NEXT = datetime(2026, 3, 3, 8, tzinfo=UTC)
@@ -238,6 +239,32 @@ def test_a_trigger_that_was_just_chosen_begins_with_its_defaults(owner: Any) -> 
     assert "At 09:00 on the last day of every month. Next: " in page
     page = _drawn(owner, trigger="deal.went_silent")
     assert 'value="14"' in page and "Write a number" not in page
+
+
+EDITED = [
+    ("deal.schedule_due", DAILY, []), ("deal.schedule_due", {"mode": "cron", "cron": "0 9 * * *"}, []),
+    ("deal.date_reached", {"field": "expected_close_on", "at": "08:15"}, []),
+    ("deal.went_silent", {"days": 3}, []), ("deal.picked_by_hand", {}, []), ("deal.rule_started", {}, []),
+    ("deal.won", {}, [("wait", {"mode": "date", "field": "expected_close_on", "at": "08:15", "within_hours": True})]),
+    ("deal.won", {}, [("cancel_waiting", {})]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("trigger", "settings", "steps"), EDITED)
+def test_a_saved_rule_can_be_edited_and_saved_as_it_is(
+    app: Any, team: Any, owner: Any, trigger: str, settings: Any, steps: Any
+) -> None:
+    with app.app_context(), acting_in(team.id):
+        found = make_rule(trigger, [*steps, note("x")], settings=settings).id
+        db.session.rollback()
+    edit = f"/dashboard/automations/{found}/edit"
+    page = owner.get(edit)
+    assert page.status_code == 200 and owner.get(f"/dashboard/automations/{found}").status_code == 200
+    answer = owner.post(edit, data=form_to(page.text, edit).data())
+    assert answer.status_code == 302
+    with app.app_context(), acting_in(team.id):
+        assert db.session.get_one(Automation, found).definition_number == 1  # it does the same as before
+        db.session.rollback()
 
 
 @pytest.mark.parametrize(
