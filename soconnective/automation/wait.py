@@ -14,6 +14,7 @@ from soconnective.automation.contracts import ActionFailed, RunContext, Scope, S
 from soconnective.automation.flow import Control
 from soconnective.automation.hours import work_hours
 from soconnective.automation.registry import register_action, trigger_types
+from soconnective.automation.timed import Addressed
 from soconnective.core import clock
 from soconnective.core.conditions import fields_of
 from soconnective.core.fields import ClockField
@@ -159,7 +160,9 @@ def _events(scope: Scope) -> dict[str, str]:
     return {
         name: cls.label
         for name, cls in trigger_types().items()
-        if cls.record_type == scope.record_type and not name.endswith((".created", ".deleted"))
+        if cls.record_type == scope.record_type
+        and not name.endswith((".created", ".deleted"))
+        and not issubclass(cls, Addressed)  # those are for one rule alone
     }
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import select, text
 
 from soconnective.appointments.operations import schedule_appointment, update_appointment
-from soconnective.automation import due, due_plan
+from soconnective.automation import due, due_fire, due_plan
 from soconnective.automation.definition import build
 from soconnective.automation.due_fire import take_due
 from soconnective.automation.due_models import AutomationDue
@@ -307,6 +307,44 @@ def test_a_job_that_is_done_again_fires_nothing(inside: Any) -> None:
         job = db.session.scalars(select(Job).where(Job.kind == "automation.fire_due")).one()
         job.state, job.next_at = "ready", DUE
     assert work(DUE) == ["done"] and len(notes()) == 1
+
+
+@pytest.mark.parametrize("step", ["mark_fired", "tell", "addressed_event"])
+def test_a_worker_that_is_lost_on_the_way_leaves_nothing_and_another_fires_it_once(
+    inside: Any, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    rule()
+    record = deal(inside)
+    work(NOW)
+    real = getattr(due_fire, step)
+
+    def _lost(*args: Any, **more: Any) -> None:
+        real(*args, **more)
+        raise ConnectionError("the worker is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(due_fire, step, _lost)
+        tick(DUE)
+        assert notes() == [] and runs() == [] and [row[3] for row in rows()] == ["taken"]
+    work(DUE + timedelta(minutes=1))
+    tick(DUE + timedelta(minutes=1))
+    assert len(notes()) == 1 and [row[0::3] for row in rows()] == [(record.id, "fired")]
+
+
+def test_control_a_row_that_is_not_marked_fired_fires_again(
+    inside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule()
+    deal(inside)
+    work(NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(due_fire, "mark_fired", lambda *_args: None)
+        tick(DUE)
+        with write_transaction():
+            job = db.session.scalars(select(Job).where(Job.kind == "automation.fire_due")).one()
+            job.state, job.next_at = "ready", DUE
+        work(DUE)
+    assert len(notes()) == 2
 
 
 def test_a_change_behind_our_back_is_seen_when_it_fires(inside: Any) -> None:
