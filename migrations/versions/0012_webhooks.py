@@ -1,7 +1,7 @@
 """webhooks: endpoints and deliveries, hooks and calls
 
 Revision ID: 0012
-Revises: 0010
+Revises: 0011
 
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

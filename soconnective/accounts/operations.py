@@ -12,12 +12,13 @@ from sqlalchemy import select, text, update
 from soconnective.accounts import queries
 from soconnective.accounts.models import Invitation, Membership, Tenant, User
 from soconnective.accounts.passwords import to_store
+from soconnective.automation.due_plan import plan_all
 from soconnective.core import clock
 from soconnective.core.access import ROLES, current_actor
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
 from soconnective.core.registry import registry
-from soconnective.core.tenancy import current_tenant_id, tenant_id_of
+from soconnective.core.tenancy import current_tenant_id, has_tenant, tenant_id_of
 
 INVITATION_DAYS = 7
 
@@ -30,9 +31,12 @@ def create_tenant(name: str, currency: str = "EUR", timezone: str = "UTC", is_de
 
 
 def update_tenant(tenant: Tenant, **values: Any) -> Tenant:
+    moves_clock = values.get("timezone", tenant.timezone) != tenant.timezone
     for name in ("name", "currency", "timezone"):
         if name in values:
             setattr(tenant, name, values[name])
+    if moves_clock and has_tenant():  # rules wait by the wall clock
+        plan_all()
     return tenant
 
 

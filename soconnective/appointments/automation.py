@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from soconnective.automation.registry import register_trigger
+from soconnective.automation.timed_registry import register_timed
 from soconnective.automation.triggers import on_change, on_event
 
 _TIMES = ("starts_at", "ends_at")
@@ -16,3 +17,4 @@ register_trigger(
     ),
     on_event("appointment.deleted", "an appointment is deleted", "Appointments", "trash"),
 )  # fmt: skip
+register_timed("appointment", "an appointment", "Appointments")

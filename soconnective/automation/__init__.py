@@ -15,18 +15,26 @@ from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation import (
     assign_owner,
+    by_hand,
+    by_hand_views,
     change_field,
     draft_views,
+    due,
+    due_fire,
+    due_plan,
+    due_schedule,
     engine,
     flow,
     going_on,
     health,
+    hours_views,
     operations,
     queries,
     recipe_views,
     retention,
     run_action_views,
     run_views,
+    start_rule,
     text_views,
     views,
     wait,
@@ -40,8 +48,12 @@ from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
 __all__ = [
     "assign_owner",
+    "by_hand_views",
     "change_field",
     "draft_views",
+    "due_fire",
+    "due_plan",
+    "due_schedule",
     "flow",
     "going_on",
     "health",
@@ -51,6 +63,7 @@ __all__ = [
     "retention",
     "run_action_views",
     "run_views",
+    "start_rule",
     "text_views",
     "wait",
 ]
@@ -69,7 +82,9 @@ def _react(session: OrmSession, events: list[DomainEvent]) -> Reaction:
         config["SOCONNECTIVE_RULE_ACTIONS"],
         config["SOCONNECTIVE_RULE_SECONDS"],
     )
-    return engine.react(session, events, bounds, limits())
+    reaction = engine.react(session, events, bounds, limits())
+    due.follow(session, [*events, *reaction.events])
+    return reaction
 
 
 def limits() -> Limits:
@@ -86,6 +101,8 @@ def init_app(app: Flask) -> None:
     """Register the pages and the engine; `listen()` follows once every area has offered its triggers."""
     react_with(_react)
     app.register_blueprint(views.bp)
+    app.register_blueprint(hours_views.bp)
+    app.jinja_env.globals["hand_rules"] = by_hand.hand_rules
     registry.add(
         NavItem(
             "automations",
@@ -96,6 +113,7 @@ def init_app(app: Flask) -> None:
             "automations.view",
             badge=queries.unseen_failures,
         ),
+        hours_views.SECTION,
         Panel("home-runs", "home", 80, "automations/_home.html", _recent),
         Holding("rules", "rules that name them", operations.rules_with_person, operations.replace_person),
         Search("automations", "Automations", 60, _find),

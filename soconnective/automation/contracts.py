@@ -110,6 +110,7 @@ class RunContext:
     rule_version: int
     fields: Mapping[str, Mapping[str, Any]]
     remarks: list[str] = field(default_factory=list)
+    started: list[DomainEvent] = field(default_factory=list)  # events that a step itself causes
 
     def see(self, snapshot: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
         """The record has changed since: from here on it is seen as it is now."""

@@ -104,14 +104,15 @@ def _is_unclear(error: Exception, run: Run) -> bool:
 
 def _in_savepoint(session: OrmSession, job: Job, carefully: bool) -> None:
     with savepoint(session):
-        _steps(session, job, carefully)
+        started = _steps(session, job, carefully)
         session.flush()
         _require_no_hidden_error(session)
-        job.caused = [fact for fact, _wanted in fold(session, take(session), cause=job.event)]
+        job.caused = [*(fact for fact, _wanted in fold(session, take(session), cause=job.event)), *started]
     _finish(job)
 
 
-def _steps(session: OrmSession, job: Job, carefully: bool) -> None:
+def _steps(session: OrmSession, job: Job, carefully: bool) -> list[DomainEvent]:
+    """Perform the steps; returns the events that they cause beside those of their changes."""
     context, run = _context(job), job.run
     for index, action in walk(session, job.rule.definition.steps, run, context, job.start):
         if index in job.done:
@@ -128,6 +129,7 @@ def _steps(session: OrmSession, job: Job, carefully: bool) -> None:
         run.say_step(index, action, "succeeded", result)
     if run.planned_at is not None:
         go_on_later(job.event, job.rule.id, run)
+    return context.started
 
 
 def _keeping(session: OrmSession, job: Job) -> None:
@@ -141,7 +143,8 @@ def _keeping(session: OrmSession, job: Job) -> None:
             go_on_later(job.event, job.rule.id, run)
         session.flush()
         _require_no_hidden_error(session)
-        job.caused = [fact for fact, _wanted in fold(session, take(session), cause=job.event)]
+        found = [fact for fact, _wanted in fold(session, take(session), cause=job.event)]
+        job.caused = [*found, *context.started]
     _finish(job)
     failed = [step for step in run.steps if step["outcome"] == "failed"]
     if failed and run.planned_at is None:
@@ -153,6 +156,7 @@ def _keeping(session: OrmSession, job: Job) -> None:
 
 def _attempt(session: OrmSession, context: RunContext, run: Run, index: int, action: Action) -> None:
     """One action in a savepoint of its own: its failure is written down and the next one goes on."""
+    started = len(context.started)
     try:
         with savepoint(session):
             result = action.run(context)
@@ -161,6 +165,7 @@ def _attempt(session: OrmSession, context: RunContext, run: Run, index: int, act
     except TransactionLost:
         raise
     except Exception as error:
+        del context.started[started:]
         run.say_step(index, action, "failed", None, in_words(error))
         require_alive(session)
     else:

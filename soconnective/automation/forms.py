@@ -109,7 +109,10 @@ class Builder:
     def _trigger_form(self, formdata: Any, stored: dict[str, Any]) -> Any:
         cls = trigger_types().get(self.form.trigger.data or "")
         form_class = cls.form if cls else NoFields
-        return form_class(formdata=formdata, prefix="trigger", data=stored)
+        form = form_class(formdata=formdata, prefix="trigger", data=stored)
+        if request.form.get("op") == "trigger" and not any(field.name in request.form for field in form):
+            return form_class(prefix="trigger", data=stored)  # just chosen: it begins with its defaults
+        return form
 
     def _posted_rows(self) -> list[Row]:
         rows: dict[int, MultiDict[str, str]] = {}

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from soconnective.automation.definition import Definition, build
+from soconnective.automation.due_plan import rule_changed
 from soconnective.automation.keys import free_key
 from soconnective.automation.models import Automation, AutomationRun, AutomationStep, AutomationVersion
 from soconnective.core import clock
@@ -36,13 +37,14 @@ def create_automation(definition: Definition, is_active: bool = False) -> Automa
     db.session.flush()
     _write_steps(rule, definition)
     _keep_version(rule, definition)
+    rule_changed(rule)
     return rule
 
 
 def update_automation(rule: Automation, definition: Definition, is_active: bool | None = None) -> Automation:
     """Save `rule` anew. What it does gets a new number only if it does something else than before."""
     _require_sense(definition)
-    before = current_version(rule)
+    before, trigger_before = current_version(rule), rule.trigger
     _apply(rule, definition)
     if is_active is not None:
         _switch(rule, is_active)
@@ -52,6 +54,7 @@ def update_automation(rule: Automation, definition: Definition, is_active: bool 
         db.session.flush()
         _write_steps(rule, definition)
         _keep_version(rule, definition)
+    rule_changed(rule, trigger_before)
     return rule
 
 
@@ -60,6 +63,7 @@ def set_active(rule: Automation, is_active: bool) -> Automation:
     if is_active:
         _require_sense(definition_of(rule))
     _switch(rule, is_active)
+    rule_changed(rule)
     return rule
 
 
@@ -91,6 +95,7 @@ def delete_automation(rule: Automation) -> None:
     """Hide the rule and switch it off; its versions and runs stay."""
     rule.is_active = False
     rule.deleted_at = clock.now()
+    rule_changed(rule)
 
 
 def restore_automation(rule: Automation) -> None:

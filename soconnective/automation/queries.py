@@ -296,7 +296,9 @@ def why(event: EventRow) -> list[Why]:
         deleted_at = rule.deleted_at
         if run is None and deleted_at and (rule.trigger != event.name or deleted_at < event.occurred_at):
             continue
-        reason = NOT_ASKED if event.rules == "skip" else _why_not(rule, event)
+        is_meant = event.snapshot.get("rule_id", rule.id) == rule.id or rule.trigger != event.name
+        reason = _why_not(rule, event) if is_meant else "This was meant for another rule alone."
+        reason = NOT_ASKED if event.rules == "skip" else reason
         found.append(Why(rule.name, rule.id, run, "" if run else reason))
     return found
 

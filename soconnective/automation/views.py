@@ -9,6 +9,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from soconnective.automation import changes, drafts, lint, operations, queries
 from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition, parse
+from soconnective.automation.due_queries import coming
 from soconnective.automation.examples import failures
 from soconnective.automation.forms import Builder
 from soconnective.automation.models import Automation, AutomationDraft
@@ -205,6 +206,7 @@ def show(automation_id: int) -> Any:
         draft_problems=drafted.problems() if drafted else [],
         runs=queries.recent_runs(20, rule.id),
         statistics=statistics_of(rule.id),
+        coming=coming(rule, definition),
     )
 
 

@@ -8,15 +8,19 @@ from typing import Any, Literal
 
 from pydantic import Field as Setting
 from pydantic import model_validator
-from wtforms import Form, IntegerField, SelectChoice, SelectField, TimeField
+from wtforms import Form, IntegerField, SelectChoice, SelectField
 from wtforms.validators import InputRequired, NumberRange, Optional
 
 from soconnective.automation.contracts import ActionFailed, RunContext, Scope, Settings
 from soconnective.automation.flow import Control
+from soconnective.automation.hours import work_hours
 from soconnective.automation.registry import register_action, trigger_types
+from soconnective.automation.timed import Addressed
 from soconnective.core import clock
 from soconnective.core.conditions import fields_of
+from soconnective.core.fields import ClockField
 from soconnective.core.formats import datetime_text
+from soconnective.core.workhours import NeverOpen
 from soconnective.core.workspace import current_workspace
 
 UNITS = {"minutes": timedelta(minutes=1), "hours": timedelta(hours=1), "days": timedelta(days=1)}
@@ -33,7 +37,8 @@ MODES = {"time": "for a time", "date": "until a date of the record", "event": "u
 class WaitSettings(Settings):
     """mode time: `amount` `unit`. date: `days` before (negative) or after `field`, at the wall clock `at`.
 
-    event: until `event` happens to the record, `amount` `unit` at most.
+    event: until `event` happens to the record, `amount` `unit` at most. `within_hours`: what falls outside the
+    business hours moves to the next opening (an event ends the wait at any hour).
     """
 
     mode: Literal["time", "date", "event"] = "time"
@@ -43,6 +48,7 @@ class WaitSettings(Settings):
     days: int = Setting(0, ge=-365, le=365)
     at: time | None = None
     event: str | None = Setting(None, max_length=80)
+    within_hours: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -86,17 +92,27 @@ class Wait(Control):
                 "Days after it (negative: before)", default=0,
                 validators=[InputRequired("Write a number of days."), NumberRange(-365, 365, "Choose -365 to 365 days.")],
             )  # fmt: skip
-            parts["at"] = TimeField("At", default=time(9), validators=[Optional()])
+            parts["at"] = ClockField("At", default=time(9), validators=[Optional()])
         else:
             parts["amount"] = IntegerField(
                 "For" if mode == "time" else "At most", default=1,
                 validators=[InputRequired("Write a number."), NumberRange(1, MOST, f"Choose 1 to {MOST:,}.")],
             )  # fmt: skip
             parts["unit"] = SelectField("Unit", choices=[SelectChoice(u, u) for u in UNITS], default="days")
+        parts["within_hours"] = BooleanField("Within business hours only (else at the next opening)")
         return type("WaitForm", (Form,), parts)
 
     def plan(self, context: RunContext) -> tuple[datetime, str | None]:
         """When to go on at the latest (UTC), and the event that ends it before. Raises `ActionFailed`."""
+        at, event = self._moment(context)
+        if self.settings.within_hours:
+            try:
+                at = work_hours().next_opening(at)
+            except NeverOpen as error:
+                raise ActionFailed(str(error)) from None
+        return at, event
+
+    def _moment(self, context: RunContext) -> tuple[datetime, str | None]:
         s = self.settings
         if s.mode != "date":
             return clock.now() + s.amount * UNITS[s.unit], s.event if s.mode == "event" else None
@@ -121,6 +137,9 @@ class Wait(Control):
         return at, None
 
     def say(self, scope: Scope) -> str:
+        return f"{self._said(scope)}{', within business hours' if self.settings.within_hours else ''}"
+
+    def _said(self, scope: Scope) -> str:
         s = self.settings
         if s.mode == "time":
             return f"wait {_span(s)}"
@@ -156,7 +175,9 @@ def _events(scope: Scope) -> dict[str, str]:
     return {
         name: cls.label
         for name, cls in trigger_types().items()
-        if cls.record_type == scope.record_type and not name.endswith((".created", ".deleted"))
+        if cls.record_type == scope.record_type
+        and not name.endswith((".created", ".deleted"))
+        and not issubclass(cls, Addressed)  # those are for one rule alone
     }
 
 

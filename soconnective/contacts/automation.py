@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from soconnective.automation.registry import register_trigger
+from soconnective.automation.timed_registry import register_timed
 from soconnective.automation.triggers import on_change, on_event
 from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
@@ -49,3 +50,5 @@ register_trigger(
     *on_tags("contact", "a contact", "Contacts"),
     *on_tags("company", "a company", "Companies"),
 )
+register_timed("contact", "a contact", "Contacts", has_dates=False)
+register_timed("company", "a company", "Companies", has_dates=False)

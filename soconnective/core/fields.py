@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from wtforms import DateField, DecimalField, SelectChoice, SelectField, SelectMultipleField
+from wtforms import DateField, DecimalField, SelectChoice, SelectField, SelectMultipleField, TimeField
 from wtforms.validators import NumberRange, Optional, ValidationError
 from wtforms.widgets import CheckboxInput
 
@@ -104,6 +104,13 @@ class DayField(DateField):  # type: ignore[misc]
     def pre_validate(self, form: Any) -> None:
         if isinstance(self.data, date) and not 1900 <= self.data.year < 2200:
             raise ValidationError("Choose a date between 1900 and 2199.")
+
+
+class ClockField(TimeField):  # type: ignore[misc]
+    """A time of day; also as the text in which settings are stored."""
+
+    def process_data(self, value: Any) -> None:
+        self.data = time.fromisoformat(value) if isinstance(value, str) else value
 
 
 class AmountField(DecimalField):  # type: ignore[misc]

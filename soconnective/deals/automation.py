@@ -10,6 +10,7 @@ from wtforms import Form, SelectChoice
 
 from soconnective.automation.contracts import Check, Scope, Settings, Trigger, Verdict
 from soconnective.automation.registry import register_trigger
+from soconnective.automation.timed_registry import register_timed
 from soconnective.automation.triggers import on_change, on_event
 from soconnective.core.db import db
 from soconnective.core.fields import IdField
@@ -139,3 +140,4 @@ register_trigger(
     on_event("deal.deleted", "a deal is deleted", "Deals", "trash"),
     *on_tags("deal", "a deal", "Deals"),
 )
+register_timed("deal", "a deal", "Deals")

@@ -134,11 +134,10 @@ def store(session: OrmSession, events: Sequence[DomainEvent]) -> None:
             for event in events
         ],
     )
-    connection.execute(
-        _insert_links,
-        [
-            {"tenant_id": event.tenant_id, "record_type": kind, "record_id": record_id, "event_id": event.id}
-            for event in events
-            for kind, record_id in event.links
-        ],
-    )
+    links = [
+        {"tenant_id": event.tenant_id, "record_type": kind, "record_id": record_id, "event_id": event.id}
+        for event in events
+        for kind, record_id in event.links
+    ]
+    if links:
+        connection.execute(_insert_links, links)

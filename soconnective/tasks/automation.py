@@ -20,6 +20,7 @@ from soconnective.automation.contracts import (
     StepResult,
 )
 from soconnective.automation.registry import register_action, register_trigger
+from soconnective.automation.timed_registry import register_timed
 from soconnective.automation.triggers import on_change, on_event
 from soconnective.automation.undo_run import Undoable, register_undoable
 from soconnective.automation.writable import Writable, register_writable
@@ -163,3 +164,4 @@ register_undoable(
     )
 )
 register_action(CreateTask)
+register_timed("task", "a task", "Tasks")

@@ -172,8 +172,29 @@ function middle() {
   }
 }
 
+// Marks in a list: how many there are, and all of the page at once.
+function countMarked() {
+  const form = document.getElementById("marked");
+  if (!form) return;
+  const boxes = [...document.querySelectorAll('input[form="marked"]')];
+  const number = boxes.filter((box) => box.checked).length;
+  form.querySelector("[data-marked]").textContent = number
+    ? `${number} marked`
+    : "Mark some, then run a rule on them.";
+  form.querySelector("[type=submit]").disabled = !number;
+  const all = form.querySelector("[data-mark-all]");
+  all.hidden = boxes.length < 2;
+  all.textContent = number === boxes.length ? "Mark none" : "Mark all on this page";
+  all.onclick = () => {
+    for (const box of boxes) box.checked = number !== boxes.length;
+    countMarked();
+  };
+}
+document.addEventListener("change", countMarked);
+
 function enhance() {
   middle();
+  countMarked();
   document.querySelectorAll("[data-find]").forEach(addFinder);
   showDependents(document);
 }

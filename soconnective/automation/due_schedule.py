@@ -1,0 +1,83 @@
+"""Running a schedule: every record that fits the rule's conditions, in slices, one addressed event each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from soconnective.automation.candidates import Rule
+from soconnective.automation.due import fire_once, mark_fired
+from soconnective.automation.due_fire import SCHEDULE, held, name_of
+from soconnective.automation.due_plan import plan_next, rule_now
+from soconnective.automation.timed import addressed_event, schedule_actor
+from soconnective.automation.timed_schedule import ScheduleDue
+from soconnective.core import clock
+from soconnective.core.conditions import Now, where
+from soconnective.core.conditions.evaluate import CannotTell
+from soconnective.core.db import db
+from soconnective.core.registry import registry
+from soconnective.core.tenancy import current_tenant_id
+from soconnective.core.workspace import current_workspace
+from soconnective.events import tell
+from soconnective.jobs import Again, Job, JobKind, register_job
+
+SLICE = 25  # records in one transaction: each runs the rule's steps in it
+
+
+@register_job
+class RunSchedule(JobKind):
+    """A slice a time; the slice, what the rule did in it, and where to go on are one transaction."""
+
+    kind = SCHEDULE
+    label = "A rule's schedule"
+
+    def describe(self, payload: Mapping[str, Any]) -> str:
+        return f"{name_of(payload)}, {payload.get('done', 0):,} records so far"
+
+    def run(self, job: Job) -> Again | None:
+        moment = job.payload.get("moment")
+        if moment is None:
+            row = held(job)
+            if row is None:
+                return None
+            rule = rule_now(row.automation_id)
+            if rule is None or not isinstance(rule.definition.trigger, ScheduleDue):
+                db.session.delete(row)
+                return None
+            at = row.at
+            mark_fired(db.session(), row.tenant_id, row.id)
+            plan_next(rule, rule.definition.trigger)
+        else:
+            rule, at = rule_now(int(job.payload["automation_id"])), datetime.fromisoformat(moment)
+        if rule is None or not isinstance(rule.definition.trigger, ScheduleDue):
+            return None  # switched off meanwhile: the rest does not come
+        ids = _next_ids(rule, rule.definition.trigger.record_type, int(job.payload.get("after", 0)))
+        _tell(rule, rule.definition.trigger, ids, at)
+        if len(ids) < SLICE:
+            return None
+        done = job.payload.get("done", 0) + len(ids)
+        return Again({**job.payload, "moment": at.isoformat(), "after": ids[-1], "done": done})
+
+
+def _next_ids(rule: Rule, record_type: str, after: int) -> list[int]:
+    """The next records that fit. What SQL cannot be asked (who did it) is judged by the engine alone."""
+    model: Any = registry.record_types[record_type].model
+    conditions = rule.definition.conditions
+    now = Now(clock.now(), current_workspace().timezone)
+    statement = select(model.id).where(model.id > after).order_by(model.id).limit(SLICE)
+    with suppress(CannotTell):
+        statement = statement.where(where(conditions.tree, conditions.fields, now))
+    return list(db.session.scalars(statement))
+
+
+def _tell(rule: Rule, trigger: ScheduleDue, ids: list[int], at: datetime) -> None:
+    session, actor = db.session(), schedule_actor(rule.id, rule.definition.name)
+    want = (at.isoformat(), at)
+    for record_id in fire_once(session, current_tenant_id(), trigger.record_type, ids, rule, want):
+        event = addressed_event(trigger.type_id, record_id, rule.id, actor, at, is_shown=False)
+        if event is not None:
+            tell(session, [event])
