@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation import (
     assign_owner,
+    backtest,
     change_field,
     engine,
     flow,
@@ -31,7 +32,17 @@ from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
 from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
-__all__ = ["assign_owner", "change_field", "flow", "going_on", "init_app", "listen", "run_views", "wait"]
+__all__ = [
+    "assign_owner",
+    "backtest",
+    "change_field",
+    "flow",
+    "going_on",
+    "init_app",
+    "listen",
+    "run_views",
+    "wait",
+]
 
 
 def _on_event(_sender: Any, *, event: DomainEvent, react: Callable[[], None]) -> None:

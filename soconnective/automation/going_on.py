@@ -17,7 +17,6 @@ from soconnective.automation.execution import execute
 from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
 from soconnective.automation.trace import Run
 from soconnective.automation.waiting import KIND, end
-from soconnective.core.access import Actor
 from soconnective.core.db import db
 from soconnective.core.errors import TransactionLost
 from soconnective.events import DomainEvent, EventRow, snapshot_now, tell
@@ -89,17 +88,7 @@ def _event_now(run: AutomationRun) -> tuple[DomainEvent | None, str]:
     snapshot = snapshot_now(row.record_type, row.record_id)
     if snapshot is None:
         return None, "its record was deleted"
-    event = DomainEvent(
-        row.name,
-        row.tenant_id,
-        row.record_type,
-        row.record_id,
-        Actor(row.actor_kind, row.actor_id, row.actor_name),
-        row.occurred_at,
-        dict(row.changes),
-        snapshot,
-    )
-    return replace(event, id=row.id, parent_id=row.parent_id, root_id=row.root_id, depth=row.depth), ""
+    return replace(row.as_event(), snapshot=snapshot), ""
 
 
 def _go_on(row: AutomationRun, rule: Rule, event: DomainEvent, step: int, is_woken: bool) -> None:

@@ -57,6 +57,7 @@ class EventRow(TenantOwned, Base):
         Index("ix_events_record", "tenant_id", "record_type", "record_id", "id"),
         Index("ix_events_root", "tenant_id", "root_id"),
         Index("ix_events_parent", "tenant_id", "parent_id"),
+        Index("ix_events_name", "tenant_id", "name", "id"),
     )
 
     name: Mapped[str] = mapped_column(String(80))
@@ -71,6 +72,23 @@ class EventRow(TenantOwned, Base):
     parent_id: Mapped[int | None] = mapped_column(BigId)
     root_id: Mapped[int | None] = mapped_column(BigId)  # NULL on a root: it is its own
     depth: Mapped[int] = mapped_column(Integer, default=0)
+
+    def as_event(self) -> DomainEvent:
+        """The fact as it was told."""
+        return DomainEvent(
+            self.name,
+            self.tenant_id,
+            self.record_type,
+            self.record_id,
+            Actor(self.actor_kind, self.actor_id, self.actor_name),
+            self.occurred_at,
+            dict(self.changes),
+            dict(self.snapshot),
+            id=self.id,
+            parent_id=self.parent_id,
+            root_id=self.root_id,
+            depth=self.depth,
+        )
 
 
 class EventLink(Base):
