@@ -23,6 +23,7 @@ from waitress import create_server
 from soconnective import backup_commands, demo
 from soconnective.accounts import operations, queries
 from soconnective.accounts.views import setup_code
+from soconnective.automation import replay as replays
 from soconnective.automation import retention
 from soconnective.config import BadSettings
 from soconnective.core.access import ROLES
@@ -44,6 +45,7 @@ WAL_RESET_FIXED = (3, 51, 3)
 def init_app(app: Flask) -> None:
     for command in (
         serve, worker, demo_command, doctor, tenant, user, events, prune, reindex_command, setup_postgresql,
+        automations,
     ):  # fmt: skip
         app.cli.add_command(command)
     backup_commands.init_app(app)
@@ -317,6 +319,32 @@ def prune() -> None:
             counts.update(retention.prune())
     for outcome, number in counts.items():
         click.echo(f"{number} {outcome} runs deleted")
+
+
+@click.group()
+def automations() -> None:
+    """Rules."""
+
+
+@automations.command("replay")
+@click.option(
+    "--number", default=1000, show_default=True, help="How many of the last runs, in each workspace."
+)
+@with_appcontext
+def automations_replay(number: int) -> None:
+    """Judge the last runs of the live rules anew, without effects, and print what comes out otherwise."""
+    different = 0
+    workspaces = [(found.id, found.name) for found in queries.all_tenants()]
+    db.session.rollback()
+    for tenant_id, name in workspaces:
+        with acting_in(tenant_id):
+            count, found = replays.replay(number)
+        for one in found:
+            click.echo(f"{name}: run {one.run_id} of {one.name}\n  then: {one.then}\n  now:  {one.now}")
+        click.echo(f"{name}: {count} runs judged anew, {len(found)} come out otherwise")
+        different += len(found)
+    if different:
+        raise SystemExit(1)
 
 
 @click.command("reindex")

@@ -10,7 +10,9 @@ from flask import Flask
 
 from soconnective.accounts.models import Tenant
 from soconnective.appointments.operations import schedule_appointment
+from soconnective.automation.backtest import start_backtest
 from soconnective.automation.models import AutomationRun
+from soconnective.automation.operations import definition_of
 from soconnective.contacts.operations import create_company
 from soconnective.core import clock
 from soconnective.core.access import PERMISSIONS, ROLES
@@ -46,11 +48,12 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             note = write_note(f"{canary} note", deal_id=deal.id)
             job = enqueue("prune_jobs", {"about": canary}, key=f"{canary} job", about=("deal", deal.id))
             job.state, job.error = "dead", f"{canary} failed"
+            sweep = start_backtest(definition_of(rule), rule, events=10)
         ids = {
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
             "task_id": task.id, "appointment_id": appointment.id, "note_id": note.id, "job_id": job.id, "record_id": deal.id,
             "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
-            "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
+            "sweep_id": sweep.id, "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
         }  # fmt: skip
         db.session.rollback()
     return ids

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session as OrmSession
 from soconnective.automation import (
     assign_owner,
     backtest,
+    by_hand,
     change_field,
     engine,
     flow,
@@ -23,6 +24,8 @@ from soconnective.automation import (
     operations,
     queries,
     run_views,
+    sweep_views,
+    trial_views,
     views,
     wait,
 )
@@ -41,6 +44,8 @@ __all__ = [
     "init_app",
     "listen",
     "run_views",
+    "sweep_views",
+    "trial_views",
     "wait",
 ]
 
@@ -83,6 +88,7 @@ def init_app(app: Flask) -> None:
 
 def listen() -> None:
     """Connect the receiver to the signal of each event that some trigger is about."""
+    by_hand.offer_by_hand()
     for name in trigger_types():
         namespace.signal(name).connect(_on_event, weak=False)
 
@@ -102,8 +108,6 @@ def _find(words: str, limit: int) -> list[SearchHit]:
     )
     found = [rule for rule in rules if all(part in rule.name.casefold() for part in parts)]
     return [
-        SearchHit(
-            r.name, "on" if r.is_active else "off", url_for("automations.show", automation_id=r.id), "bolt"
-        )
+        SearchHit(r.name, r.state, url_for("automations.show", automation_id=r.id), "bolt")
         for r in found[:limit]
     ]

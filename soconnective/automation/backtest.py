@@ -248,7 +248,7 @@ def _try(part: Part, rule: Rule, event: DomainEvent, found: Found) -> tuple[Tria
         if reason := part.chain.stopped(event, part.rule):
             run.outcome = "skipped"
             return Trial(run), f"stopped: {reason}"
-        if _is_gone(event):
+        if is_gone(event):
             run.outcome = "gone"
             part.chain.count(event, part.rule)
             return Trial(run), "it matched; what it would have done cannot be tried, since its record is gone"
@@ -257,7 +257,8 @@ def _try(part: Part, rule: Rule, event: DomainEvent, found: Found) -> tuple[Tria
         return Trial(run, tuple(dict.fromkeys(fact.name for fact in job.caused))), ""
 
 
-def _is_gone(event: DomainEvent) -> bool:
+def is_gone(event: DomainEvent) -> bool:
+    """Whether the record is no more: what a rule would do with it cannot be tried."""
     kind = registry.record_types.get(event.record_type)
     return not event.name.endswith(".deleted") and (kind is None or kind.get(event.record_id) is None)
 

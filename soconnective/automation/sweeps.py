@@ -42,9 +42,8 @@ def begin(kind: str, what: str, definition: Definition, rule: Automation | None,
     return sweep
 
 
-def get_sweep(sweep_id: int, what: str) -> Sweep:
-    found = db.session.get(Sweep, sweep_id)
-    return found if found is not None and found.what == what else abort(404)
+def get_sweep(sweep_id: int) -> Sweep:
+    return db.session.get(Sweep, sweep_id) or abort(404)
 
 
 def held(sweep_id: int) -> Sweep | None:

@@ -12,7 +12,8 @@ from soconnective.automation.definition import Definition
 from soconnective.automation.forms import Builder
 from soconnective.automation.models import Automation
 from soconnective.automation.registry import action_types
-from soconnective.core.access import may
+from soconnective.automation.test_card import TestCard
+from soconnective.core.access import can, may
 from soconnective.core.errors import Refused
 from soconnective.core.forms import RecordForm
 
@@ -66,7 +67,7 @@ def _save(builder: Builder, operation: Any) -> Any:
     """An op only draws the form again; a save checks, writes, and says where to go."""
     op = request.form.get("op", "")
     if op and op != "save":
-        builder.apply(op)
+        builder.try_it() if op == "test" else builder.apply(op)
         return None
     definition = builder.validate()
     if definition is None:
@@ -113,18 +114,22 @@ def show(automation_id: int) -> Any:
         versions=queries.versions(rule.id),
         runs=queries.recent_runs(20, rule.id),
         statistics=queries.statistics(rule.id),
+        test=TestCard(type(definition.trigger))
+        if rule.deleted_at is None and can("automations.edit")
+        else None,
     )
 
 
-@bp.post("/<id:automation_id>/<any(on, off, up, down, duplicate):what>")
+@bp.post("/<id:automation_id>/<any(on, shadow, off, up, down, duplicate):what>")
 @may("automations.edit")
 def change(automation_id: int, what: str) -> Any:
     """The small buttons of the list."""
     rule = queries.get_automation(automation_id)
     form = RecordForm(obj=rule)
     actions = {
-        "on": lambda: operations.set_active(rule, True),
-        "off": lambda: operations.set_active(rule, False),
+        "on": lambda: operations.set_state(rule, "on"),
+        "shadow": lambda: operations.set_state(rule, "shadow"),
+        "off": lambda: operations.set_state(rule, "off"),
         "up": lambda: operations.move_automation(rule, -1),
         "down": lambda: operations.move_automation(rule, 1),
         "duplicate": lambda: operations.duplicate_automation(rule),
@@ -135,7 +140,7 @@ def change(automation_id: int, what: str) -> Any:
             return redirect(url_for("automations.edit", automation_id=form.result.id))
         return redirect(url_for("automations.index"))
     if form.conflict is not None:
-        form.conflict = [("Rule", what, f"{rule.name}, {'on' if rule.is_active else 'off'}")]
+        form.conflict = [("Rule", what, f"{rule.name}, {rule.state}")]
     return _index(form), form.status
 
 

@@ -141,7 +141,9 @@ def _events(scope: Scope) -> dict[str, str]:
     return {
         name: cls.label
         for name, cls in trigger_types().items()
-        if cls.record_type == scope.record_type and not name.endswith((".created", ".deleted"))
+        if cls.record_type == scope.record_type
+        and cls.is_offered
+        and not name.endswith((".created", ".deleted"))
     }
 
 

@@ -47,7 +47,7 @@ def made() -> tuple[int, int, int]:
 
 def test_it_says_what_it_would_have_done_and_does_nothing(inside: Any) -> None:
     shadowed(steps=[*KICKOFF, ("wait", {"mode": "time"}), ("assign_owner", {"target": "deal"})])
-    make_rule("note.logged", [NOTE], "On notes")
+    make_rule("note.logged", [("log_note", {"body": "again"})], "On notes")
     deal = make_deal(inside.stages["Lead"])
     move(deal, inside.stages["Won"])
     assert made() == (0, 0, 0) and db.session.get_one(Deal, deal.id).owner_id is None
