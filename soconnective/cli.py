@@ -28,7 +28,7 @@ from soconnective.automation import retention
 from soconnective.config import BadSettings
 from soconnective.core.access import ROLES
 from soconnective.core.clock import is_zone
-from soconnective.core.db import db, write_transaction
+from soconnective.core.db import db, read_transaction, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.formats import currencies
 from soconnective.core.row_security import UnsafeRole, guarded_tables
@@ -334,8 +334,8 @@ def automations() -> None:
 def automations_replay(number: int) -> None:
     """Judge the last runs of the live rules anew, without effects, and print what comes out otherwise."""
     different = 0
-    workspaces = [(found.id, found.name) for found in queries.all_tenants()]
-    db.session.rollback()
+    with read_transaction():
+        workspaces = [(found.id, found.name) for found in queries.all_tenants()]
     for tenant_id, name in workspaces:
         with acting_in(tenant_id):
             count, found = replays.replay(number)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -21,11 +21,12 @@ from soconnective.automation.candidates import Rule
 from soconnective.automation.definition import Definition, parse
 from soconnective.automation.engine import Bounds, Chain
 from soconnective.automation.execution import Job as Performance
+from soconnective.automation.execution import may_share
 from soconnective.automation.models import Automation
 from soconnective.automation.sweep_models import Sweep, SweepRow
 from soconnective.automation.sweeps import begin, end, held
-from soconnective.automation.trace import MAX_DETAIL, clean
-from soconnective.automation.trial import Busy, Trial, as_rule, attempt, judge
+from soconnective.automation.trace import MAX_DETAIL, Run, clean
+from soconnective.automation.trial import Busy, as_rule, attempt, attempt_together, judge
 from soconnective.core import clock
 from soconnective.core.db import db, discarded_transaction
 from soconnective.core.errors import Refused
@@ -38,9 +39,11 @@ MOST_EVENTS, MOST_DAYS = 10_000, 90
 PART = 500  # events read at once
 SLICE = 0.08  # seconds in one transaction; a trial that has begun ends first
 TURN = 1.5  # seconds between two signs of progress
-BREATH = 0.005  # seconds between slices, for those who wait to write
+BREATH = 0.01  # seconds between slices, for those who wait to write
+TOGETHER = 25  # events whose trials may share a savepoint
 PATIENCE = 40  # tries of an event whose record somebody is changing
 KEPT = 200  # rows of each outcome
+GONE = "it matched; what it would have done cannot be tried, since its record is gone"
 WEEK = timedelta(weeks=1)
 DAY = timedelta(days=1)
 # outcome: how people read it
@@ -108,6 +111,7 @@ class Part:
     chain: Chain
     root_id: int | None
     room: Counter[str]  # rows that may still be kept, by outcome
+    alive: set[int] = field(default_factory=set)  # the records that exist still
 
 
 @dataclass(slots=True)
@@ -206,55 +210,87 @@ def work(part: Part) -> Found:
     found = Found(root_id=part.root_id)
     waiting, tries = list(reversed(part.events)), 0
     until = time.monotonic() + TURN
+    size = TOGETHER if may_share(part.rule.definition) else 1
     while waiting and time.monotonic() < until:
         try:
-            _slice(part, waiting, found)
+            _slice(part, waiting, found, 1 if tries else size)
             tries = 0
         except Busy:
             tries += 1
             if tries >= PATIENCE:
-                _keep(part, found, waiting.pop(), "failed", "its record was being changed all the time")
+                event = waiting.pop()
+                run = Run(
+                    event,
+                    part.rule.id,
+                    part.rule.number,
+                    "failed",
+                    "its record was being changed all the time",
+                )
+                _keep(part, found, event, run, ())
             time.sleep(BREATH * 5)
         time.sleep(BREATH)
     found.ran = [[kind, record_id] for _rule, kind, record_id in part.chain.ran]
     return found
 
 
-def _slice(part: Part, waiting: list[DomainEvent], found: Found) -> None:
-    """Try event after event in one transaction that is rolled back, each in a savepoint of its own."""
+def _slice(part: Part, waiting: list[DomainEvent], found: Found, size: int) -> None:
+    """Try events in one transaction that is rolled back, each in a savepoint of its own or some in one."""
     with discarded_transaction():
         rule = as_rule(part.rule.definition, None) if part.is_draft else part.rule
         until = time.monotonic() + SLICE
         try:
             while waiting and time.monotonic() < until:
-                tried, why = _try(part, rule, waiting[-1], found)
-                _keep(part, found, waiting.pop(), tried.run.outcome, why or tried.run.detail, tried)
+                kept = set(part.chain.ran), found.root_id
+                try:
+                    jobs = _judged(part, rule, waiting[: -size - 1 : -1], found)
+                    _perform([job for job in jobs if not job.run.outcome])
+                except Busy:  # all of them again, then
+                    part.chain.ran, found.root_id = kept
+                    raise
+                for job in jobs:
+                    _keep(part, found, waiting.pop(), job.run, job.caused)
         finally:
             db.session.expunge_all()
 
 
-def _try(part: Part, rule: Rule, event: DomainEvent, found: Found) -> tuple[Trial, str]:
-    """What the engine would have said and done."""
-    root_id = event.root_id or event.id
-    if root_id != found.root_id:
-        found.root_id = root_id
-        part.chain.ran.clear()
+def _judged(part: Part, rule: Rule, events: Sequence[DomainEvent], found: Found) -> list[Performance]:
+    """What the engine would have said of `events`: those that match and may run have no outcome yet."""
+    session, jobs = db.session(), []
+    part.alive = part.alive or _alive(part.events)
+    for event in events:
+        root_id = event.root_id or event.id
+        if root_id != found.root_id:
+            found.root_id = root_id
+            part.chain.ran.clear()
+        with clock.at(event.occurred_at):
+            run = judge(session, rule, event)
+        if not run.outcome:
+            if reason := part.chain.stopped(event, part.rule):
+                run.outcome, run.detail = "skipped", f"stopped: {reason}"
+            else:
+                part.chain.count(event, part.rule)
+        if not run.outcome and not event.name.endswith(".deleted") and event.record_id not in part.alive:
+            run.outcome, run.detail = "gone", GONE
+        jobs.append(Performance(event, rule, run, is_trial=True))
+    return jobs
+
+
+def _perform(jobs: list[Performance]) -> None:
     session = db.session()
-    with clock.at(event.occurred_at):
-        run = judge(session, rule, event)
-        job = Performance(event, rule, run)
-        if run.outcome:
-            return Trial(run), ""
-        if reason := part.chain.stopped(event, part.rule):
-            run.outcome = "skipped"
-            return Trial(run), f"stopped: {reason}"
-        if is_gone(event):
-            run.outcome = "gone"
-            part.chain.count(event, part.rule)
-            return Trial(run), "it matched; what it would have done cannot be tried, since its record is gone"
-        attempt(session, job)
-        part.chain.count(event, part.rule)
-        return Trial(run, tuple(dict.fromkeys(fact.name for fact in job.caused))), ""
+    if len(jobs) > 1 and attempt_together(session, jobs):  # more than one: they may share
+        return
+    for job in jobs:
+        with clock.at(job.event.occurred_at):
+            attempt(session, job)
+
+
+def _alive(events: Sequence[DomainEvent]) -> set[int]:
+    """Which of the records exist still."""
+    kind = registry.record_types.get(events[0].record_type)
+    if kind is None:
+        return set()
+    ids = {event.record_id for event in events}
+    return set(db.session.scalars(select(kind.model.id).where(kind.model.id.in_(ids))))
 
 
 def is_gone(event: DomainEvent) -> bool:
@@ -263,16 +299,14 @@ def is_gone(event: DomainEvent) -> bool:
     return not event.name.endswith(".deleted") and (kind is None or kind.get(event.record_id) is None)
 
 
-def _keep(
-    part: Part, found: Found, event: DomainEvent, outcome: str, detail: str, tried: Trial | None = None
-) -> None:
+def _keep(part: Part, found: Found, event: DomainEvent, run: Run, caused: Sequence[DomainEvent]) -> None:
     found.done += 1
     found.last_id = event.id or 0
-    found.counts[outcome] += 1
-    part.room[outcome] -= 1
-    if part.room[outcome] < 0:
+    found.counts[run.outcome] += 1
+    part.room[run.outcome] -= 1
+    if part.room[run.outcome] < 0:
         return
-    trace = {"checks": tried.run.checks, "steps": tried.run.steps, "further": tried.further} if tried else {}
+    further = list(dict.fromkeys(fact.name for fact in caused))
     found.rows.append(
         {
             "event_id": event.id,
@@ -280,9 +314,9 @@ def _keep(
             "record_id": event.record_id,
             "title": clean(title_of(event.snapshot))[:200],
             "occurred_at": event.occurred_at,
-            "outcome": outcome,
-            "detail": clean(detail)[:MAX_DETAIL],
-            "trace": clean(trace),
+            "outcome": run.outcome,
+            "detail": clean(run.detail)[:MAX_DETAIL],
+            "trace": clean({"checks": run.checks, "steps": run.steps, "further": further}),
         }
     )
 

@@ -22,7 +22,7 @@ from soconnective.core.db import db
 from soconnective.core.forms import RecordForm
 from soconnective.core.listing import Listing
 from soconnective.core.registry import registry
-from soconnective.events import EventRow
+from soconnective.events import EventRow, event_types
 
 
 class BacktestForm(RecordForm):
@@ -112,6 +112,7 @@ def _of_backtest(found: Sweep) -> dict[str, Any]:
         "counts": found.counts,
         "a_week": backtests.runs_a_week(found) if found.done else None,
         "kept": backtests.KEPT,
+        "titles": {name: kind.title for name, kind in event_types().items()},
     }
 
 

@@ -17,7 +17,7 @@ from soconnective.core.errors import Refused
 from soconnective.core.fields import IdField
 from soconnective.core.formats import datetime_text
 from soconnective.core.registry import registry
-from soconnective.events import EventRow
+from soconnective.events import EventRow, event_types
 
 LAST = 20
 OFFERED = 200
@@ -78,6 +78,12 @@ class TestCard:
             self.problem = "Somebody is changing this record just now. Test again in a moment."
         except Refused as refused:
             self.problem = refused.message
+
+    @property
+    def further(self) -> list[str]:
+        """What would have followed, as people call it."""
+        kinds = event_types()
+        return [kinds[name].title for name in self.trial.further] if self.trial else []
 
     @property
     def is_made_up(self) -> bool:

@@ -7,17 +7,18 @@ by the names of the events.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Any
 
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.candidates import Rule
 from soconnective.automation.contracts import Trigger
 from soconnective.automation.definition import Definition
-from soconnective.automation.execution import Job, execute
+from soconnective.automation.execution import Job, execute, finish, perform_unflushed
 from soconnective.automation.models import Automation
 from soconnective.automation.operations import create_automation
 from soconnective.automation.trace import Run, clean, in_words
@@ -27,7 +28,7 @@ from soconnective.core.db import require_alive, savepoint
 from soconnective.core.errors import TransactionLost
 from soconnective.core.formats import datetime_text
 from soconnective.core.tenancy import current_tenant_id
-from soconnective.events import DomainEvent, number, snapshot_now, watches_of
+from soconnective.events import DomainEvent, fold, number, snapshot_now, take, watches_of
 
 NO_LOCK = "55P03"  # PostgreSQL: somebody else holds the row
 
@@ -51,7 +52,7 @@ def try_rule(session: OrmSession, rule: Rule, event: DomainEvent) -> Trial:
     """
     with clock.at(event.occurred_at):
         run = judge(session, rule, event)
-        job = Job(event, rule, run)
+        job = Job(event, rule, run, is_trial=True)
         if not run.outcome:
             attempt(session, job)
         return Trial(run, tuple(dict.fromkeys(fact.name for fact in job.caused)))
@@ -100,10 +101,45 @@ def attempt(session: OrmSession, job: Job) -> None:
         _forget_ids(run)
 
 
+def attempt_together(session: OrmSession, jobs: Sequence[Job]) -> bool:
+    """The same for many `jobs`, all of which `may_share`, with one flush; False: attempt each alone."""
+    try:
+        with undone(session):
+            for job in jobs:
+                with clock.at(job.event.occurred_at):
+                    perform_unflushed(session, job)
+            session.flush()
+            _share_out(session, jobs)
+    except TransactionLost:
+        raise
+    except Exception:
+        require_alive(session)
+        for job in jobs:
+            job.run.start_over()
+            job.caused = []
+        return False
+    for job in jobs:
+        finish(job)
+        _forget_ids(job.run)
+    return True
+
+
+def _share_out(session: OrmSession, jobs: Sequence[Job]) -> None:
+    """Give each of `jobs` the events of the records that it made; raises `KeyError` for what nobody made."""
+    makers = {id(made.record): job for job in jobs for step in job.run.steps for made in step["made"]}
+    notes: dict[int, list[Any]] = {}
+    for note in take(session):
+        notes.setdefault(id(makers[id(note.record)]), []).append(note)
+    for job in jobs:
+        found = fold(session, notes.get(id(job), ()), cause=job.event, snapshots=False)
+        job.caused = [fact for fact, _wanted in found]
+
+
 def shadow(session: OrmSession, job: Job) -> None:
     """Try a rule that is in the shadow, in the middle of a save: nothing of it stays but the run that tells it."""
     began = perf_counter()
     run = job.run
+    job.is_trial = True
     try:
         attempt(session, job)
     except Busy as error:
