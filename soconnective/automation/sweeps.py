@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 
 from soconnective.automation.definition import Definition
 from soconnective.automation.models import Automation
+from soconnective.automation.operations import current_version
 from soconnective.automation.sweep_models import Sweep, SweepRow
 from soconnective.core import clock
 from soconnective.core.access import current_actor
@@ -23,14 +24,16 @@ _sweeps: Any = Sweep.__table__
 
 
 def begin(kind: str, what: str, definition: Definition, rule: Automation | None, **values: Any) -> Sweep:
-    """A sweep and the job that does it, in the current transaction."""
+    """A sweep and the job that does it, in the current transaction. It has a number if `rule` is saved like this."""
     _forget_old(what)
     actor = current_actor()
+    text = definition.to_text()
+    version = current_version(rule) if rule else None
     sweep = Sweep(
         what=what,
         automation_id=rule.id if rule else None,
-        number=rule.definition_number if rule else None,
-        definition=definition.to_text(),
+        number=version.number if version and version.definition == text else None,
+        definition=text,
         created_by_kind=actor.kind,
         created_by_id=actor.id,
         created_by_name=actor.name,

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 
 from soconnective.automation import operations, queries
+from soconnective.automation.backtest import start_backtest
 from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition
 from soconnective.automation.forms import Builder
@@ -14,9 +15,11 @@ from soconnective.automation.models import Automation
 from soconnective.automation.registry import action_types
 from soconnective.automation.test_card import TestCard
 from soconnective.core.access import can, may
+from soconnective.core.db import begin_again, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.forms import RecordForm
 
+DRAFT_EVENTS = 1000
 bp = Blueprint("automations", __name__, url_prefix="/dashboard/automations")
 
 
@@ -66,6 +69,8 @@ def edit(automation_id: int) -> Any:
 def _save(builder: Builder, operation: Any) -> Any:
     """An op only draws the form again; a save checks, writes, and says where to go."""
     op = request.form.get("op", "")
+    if op == "backtest":
+        return _backtest(builder)
     if op and op != "save":
         builder.try_it() if op == "test" else builder.apply(op)
         return None
@@ -80,6 +85,21 @@ def _save(builder: Builder, operation: Any) -> Any:
         if yours != theirs:
             builder.form.conflict.append(("The rule", yours, theirs))
     return None
+
+
+def _backtest(builder: Builder) -> Any:
+    """Begin a backtest of what stands in the form; nothing else of it is saved."""
+    definition = builder.validate()
+    if definition is None:
+        return None
+    begin_again()
+    try:
+        with write_transaction():
+            sweep_id = start_backtest(definition, builder.rule, events=DRAFT_EVENTS).id
+    except Refused as refused:
+        builder.form.form_problem, builder.form.status = refused.message, 422
+        return None
+    return redirect(url_for("automations.sweep", sweep_id=sweep_id))
 
 
 def _checked(builder: Builder, definition: Definition, operation: Any) -> Automation:

@@ -115,6 +115,27 @@ def test_a_backtest_from_start_to_end(app: Flask, team: Any, owner: FlaskClient,
     assert "The last 100 events" in owner.get(url).text
 
 
+def test_a_draft_is_backtested_from_the_builder(
+    app: Flask, team: Any, owner: FlaskClient, ids: dict[str, int]
+) -> None:
+    for url in (f"{RULES}/new", f"{RULES}/{ids['rule']}/edit"):
+        answer = owner.post(url, data={**DRAFT, "op": "backtest", "steps-0-title": ""})
+        assert answer.status_code == 422 and "field-error" in answer.text
+        answer = owner.post(
+            url, data={**DRAFT, "op": "backtest", "trigger": "task.completed", "steps-0-title": "x"}
+        )
+        assert answer.status_code == 422 and "Nothing of this kind has happened yet" in answer.text
+        answer = owner.post(url, data={**DRAFT, "op": "backtest"})
+        assert answer.status_code == 302
+        Worker(app, poll=0.01).turn()
+        Worker(app, poll=0.01).turn()
+        page = owner.get(answer.headers["Location"]).text
+        assert "a draft" in page and "“Call Wonderful”" in page
+    with app.app_context(), acting_in(team.id):
+        assert [rule.name for rule in db.session.scalars(select(Automation))] == ["Won kickoff"]
+        db.session.rollback()
+
+
 def test_a_rule_is_applied_from_start_to_end(
     app: Flask, team: Any, owner: FlaskClient, ids: dict[str, int], version: Any
 ) -> None:
