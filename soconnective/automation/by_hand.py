@@ -93,12 +93,15 @@ def preview(definition: Definition, limit: int = 20) -> tuple[int, list[tuple[in
 
 
 def start_applying(rule: Automation) -> Sweep:
-    """Begin to apply `rule`, as it is now, to the records that match and exist now. Raises `Refused`."""
+    """Begin to apply `rule`, as it is now, to the records that match and exist now. Raises `Refused`.
+
+    While that goes on, asking again leads to the same.
+    """
     definition = definition_of(rule)
     if reason := why_not(rule, definition):
         raise Refused(reason)
-    if any(sweep.state == "running" for sweep in sweeps_of(rule.id, "apply")):
-        raise Refused("It is being applied already. Wait until that has ended, or cancel it.")
+    if (last := sweeps_of(rule.id, "apply", 1)) and last[0].state == "running":
+        return last[0]
     found = matching(definition).subquery()
     total, last = db.session.execute(select(func.count(), func.max(found.c.id)).select_from(found)).one()
     if not total:

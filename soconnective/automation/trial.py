@@ -91,14 +91,13 @@ def attempt(session: OrmSession, job: Job) -> None:
         raise
     except Exception as error:
         require_alive(session)
-        if getattr(getattr(error, "orig", None), "sqlstate", None) == NO_LOCK:
-            raise Busy from error
         run.outcome = "failed"
         run.undo_steps()
+        if getattr(getattr(error, "orig", None), "sqlstate", None) == NO_LOCK:
+            raise Busy("somebody else is changing one of the records just now") from error
         run.detail = run.detail or in_words(error)
-    finally:
-        job.caused = caused
-        _forget_ids(run)
+    job.caused = caused
+    _forget_ids(run)
 
 
 def attempt_together(session: OrmSession, jobs: Sequence[Job]) -> bool:
@@ -143,7 +142,7 @@ def shadow(session: OrmSession, job: Job) -> None:
     try:
         attempt(session, job)
     except Busy as error:
-        run.outcome, run.detail = "failed", in_words(error)
+        run.detail = str(error)
     job.caused, job.is_done = [], False
     said = {"succeeded": "would have: ", "partly_succeeded": "would have been partly done: "}
     start = said.get(run.outcome, f"would have {run.outcome}: ")
@@ -181,7 +180,6 @@ def _pass_wait(job: Job) -> None:
 
 def _forget_ids(run: Run) -> None:
     """What was made is gone, and its number will be another one's."""
-    run.settle()
     for step in run.steps:
         step["made"] = [
             {**made, "id": None} if made["verb"] == "created" else made for made in clean(step["made"])
