@@ -1,4 +1,4 @@
-"""`soconnective automations export | plan | apply | test`: the rules of a workspace as text."""
+"""`soconnective automations export | plan | apply | test | replay`: rules as text, and the past judged anew."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from flask.cli import with_appcontext
 
 from soconnective.accounts import queries
 from soconnective.automation import plan as rules
+from soconnective.automation import replay as replays
 from soconnective.automation.examples import failures
 from soconnective.automation.text import BadText, read_rules
 from soconnective.automation.toml import MOST_CHARACTERS
@@ -33,7 +34,7 @@ def init_app(app: Flask) -> None:
 
 @click.group()
 def automations() -> None:
-    """Rules as text: write them to a file, see what a file would change, and change it."""
+    """Rules as text, and what they would say of the past today."""
 
 
 @automations.command("export")
@@ -98,6 +99,27 @@ def test_command(file: Path, workspace: str | None) -> None:
             raise BadText(failed)
     number = sum(len(rule.examples) for rule in found)
     click.echo(f"{number} examples of {len(found)} rules hold.")
+
+
+@automations.command("replay")
+@click.option(
+    "--number", default=1000, show_default=True, help="How many of the last runs, in each workspace."
+)
+@with_appcontext
+def replay_command(number: int) -> None:
+    """Judge the last runs of the live rules anew, without effects, and print what comes out otherwise."""
+    different = 0
+    with read_transaction():
+        workspaces = [(found.id, found.name) for found in queries.all_tenants()]
+    for tenant_id, name in workspaces:
+        with acting_in(tenant_id):
+            count, found = replays.replay(number)
+        for one in found:
+            click.echo(f"{name}: run {one.run_id} of {one.name}\n  then: {one.then}\n  now:  {one.now}")
+        click.echo(f"{name}: {count} runs judged anew, {len(found)} come out otherwise")
+        different += len(found)
+    if different:
+        raise SystemExit(1)
 
 
 def _tell(made: rules.Plan) -> None:

@@ -10,7 +10,9 @@ from flask import Flask
 
 from soconnective.accounts.models import Tenant
 from soconnective.appointments.operations import schedule_appointment
+from soconnective.automation.backtest import start_backtest
 from soconnective.automation.models import AutomationRun
+from soconnective.automation.operations import definition_of
 from soconnective.contacts.operations import create_company
 from soconnective.core import clock
 from soconnective.core.access import PERMISSIONS, ROLES
@@ -69,6 +71,7 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             call = receive(hook, {"email": canary}, f'{{"email": "{canary}"}}', canary, None)
             assert call is not None
             told = notify(team.owner.id, "message", f"{canary} message", about=("deal", deal.id))
+            sweep = start_backtest(definition_of(rule), rule, events=10)
         ids = {
             "notification_id": told.id if told else 0,
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
@@ -76,7 +79,7 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             "endpoint_id": endpoint.id, "delivery_id": delivery.id, "hook_id": hook.id, "call_id": call.id,
             "template_id": template.id, "message_id": mail.id,
             "tag_id": tag.id, "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
-            "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
+            "sweep_id": sweep.id, "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
         }  # fmt: skip
         db.session.rollback()
     return ids

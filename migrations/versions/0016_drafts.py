@@ -1,7 +1,7 @@
 """drafts: what a rule will do once it is published; steps that are switched off, and notes on steps
 
 Revision ID: 0016
-Revises: 0014
+Revises: 0015
 
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 

@@ -14,7 +14,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation import (
+    apply,
     assign_owner,
+    backtest,
     by_hand,
     by_hand_views,
     change_field,
@@ -35,7 +37,9 @@ from soconnective.automation import (
     run_action_views,
     run_views,
     start_rule,
+    sweep_views,
     text_views,
+    trial_views,
     views,
     wait,
 )
@@ -48,6 +52,7 @@ from soconnective.events import DomainEvent, Reaction, namespace, react_with
 
 __all__ = [
     "assign_owner",
+    "backtest",
     "by_hand_views",
     "change_field",
     "draft_views",
@@ -64,7 +69,9 @@ __all__ = [
     "run_action_views",
     "run_views",
     "start_rule",
+    "sweep_views",
     "text_views",
+    "trial_views",
     "wait",
 ]
 
@@ -122,6 +129,7 @@ def init_app(app: Flask) -> None:
 
 def listen() -> None:
     """Connect the receiver to the signal of each event that some trigger is about."""
+    apply.offer_by_hand()
     for name in trigger_types():
         namespace.signal(name).connect(_on_event, weak=False)
 
@@ -141,8 +149,6 @@ def _find(words: str, limit: int) -> list[SearchHit]:
     )
     found = [rule for rule in rules if all(part in rule.name.casefold() for part in parts)]
     return [
-        SearchHit(
-            r.name, "on" if r.is_active else "off", url_for("automations.show", automation_id=r.id), "bolt"
-        )
+        SearchHit(r.name, r.state, url_for("automations.show", automation_id=r.id), "bolt")
         for r in found[:limit]
     ]

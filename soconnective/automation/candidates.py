@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.definition import Definition, parse
@@ -16,8 +16,8 @@ _a: Any = Automation.__table__.c
 _v: Any = AutomationVersion.__table__.c
 
 # Core, with the tenant named: this runs for every save. Position orders the rules, id breaks ties.
-_query = (
-    select(_a.id, _a.trigger, _v.number, _v.definition)
+_rules = (
+    select(_a.id, _a.trigger, _a.is_shadow, _v.number, _v.definition)
     .join_from(
         Automation.__table__,
         AutomationVersion.__table__,
@@ -25,26 +25,38 @@ _query = (
     )
     .where(
         _a.tenant_id == bindparam("tenant_id"),
-        _a.trigger.in_(bindparam("names", expanding=True)),
-        _a.is_active.is_(True),
+        or_(_a.is_active.is_(True), _a.is_shadow.is_(True)),
         _a.deleted_at.is_(None),
     )
     .order_by(_a.position, _a.id)
 )
+_query = _rules.where(_a.trigger.in_(bindparam("names", expanding=True)))
+_by_id = _rules.where(_a.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An active rule as the engine uses it: what it did at version `number`."""
+    """A rule as the engine uses it: what it does at version `number`. In the shadow it only says what it would do."""
 
     id: int
     number: int
     definition: Definition
+    is_shadow: bool = False
 
 
 def candidates(session: OrmSession, tenant_id: int, names: Iterable[str]) -> dict[str, list[Rule]]:
-    """The active rules of `tenant_id` for each event name, in the rules' order."""
+    """The rules of `tenant_id` that look at each event name, active or in the shadow, in their order."""
     found: dict[str, list[Rule]] = {}
     for row in session.connection().execute(_query, {"tenant_id": tenant_id, "names": list(names)}):
-        found.setdefault(row.trigger, []).append(Rule(row.id, row.number, parse(row.definition)))
+        found.setdefault(row.trigger, []).append(_rule(row))
     return found
+
+
+def addressed(session: OrmSession, tenant_id: int, ids: Iterable[int]) -> dict[int, Rule]:
+    """The same of the rules that events are addressed to, by id: their trigger may be another one."""
+    rows = session.connection().execute(_by_id, {"tenant_id": tenant_id, "ids": list(ids)})
+    return {row.id: _rule(row) for row in rows}
+
+
+def _rule(row: Any) -> Rule:
+    return Rule(row.id, row.number, parse(row.definition), row.is_shadow)

@@ -208,6 +208,7 @@ class Trigger(Piece):
     """When a rule looks: an event by name, and settings that narrow it. `type_id` is the event's name."""
 
     record_type: ClassVar[str]
+    is_offered: ClassVar[bool] = True  # in the builder
 
     def match(self, event: DomainEvent) -> Verdict:
         """Whether this event is meant. Pure: it reads the event only."""

@@ -42,8 +42,12 @@ class Definition:
         return next((message for message in parts if message), None)
 
     def match(self, event: DomainEvent) -> Verdict:
-        """Whether the rule is to run for `event`: the trigger's own settings first, then the conditions."""
-        verdict = self.trigger.match(event)
+        """Whether the rule is to run for `event`: the trigger's own settings first, then the conditions.
+
+        An event of another name is addressed to the rule: the settings of its trigger do not speak of it.
+        """
+        is_own = event.name == self.trigger.type_id or self.trigger.broken
+        verdict = self.trigger.match(event) if is_own else Verdict(True)
         if not verdict.matched or not (self.conditions.tree.items or self.conditions.message):
             return verdict
         asked = self.conditions.match(event)

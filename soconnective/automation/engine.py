@@ -16,12 +16,13 @@ from time import perf_counter
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation import breaker, trace
-from soconnective.automation.candidates import Rule, candidates
+from soconnective.automation.candidates import Rule, addressed, candidates
 from soconnective.automation.contracts import ActionFailed, BrokenPiece
 from soconnective.automation.execution import Job, execute, execute_together
 from soconnective.automation.merge import MergeError
 from soconnective.automation.registry import is_trigger
 from soconnective.automation.trace import Run, in_words
+from soconnective.automation.trial import shadow
 from soconnective.automation.trouble import Failure, tell_trouble
 from soconnective.automation.waiting import wake
 from soconnective.core.db import require_alive
@@ -90,16 +91,18 @@ def react(
 
     Returns the events that the rules caused, numbered, and writes the runs once those are stored.
     """
-    rules = _find(session, events)
+    rules = _find(session, [event for event in events if event.rule_id is None])
+    meant = _find_addressed(session, events)
     breaks = breaker.Breaker(session, events[0].tenant_id, limits)
     caused: list[DomainEvent] = []
     runs: list[Run] = []
     for event in events:
-        if rules.get(event.name):
+        own = _own(event, rules, meant)
+        if own:
             try:
                 chain = Chain(bounds)
                 chain.breaker = breaks
-                _run_chain(session, event, rules, chain, caused, runs)
+                _run_chain(session, event, own, rules, chain, caused, runs)
             except TransactionLost:
                 raise
             except Exception as error:  # the engine itself: no rule is to blame, and the save is not either
@@ -133,9 +136,32 @@ def _find(session: OrmSession, events: Sequence[DomainEvent]) -> dict[str, list[
         return {}
 
 
+def _find_addressed(session: OrmSession, events: Sequence[DomainEvent]) -> dict[int, Rule]:
+    """The rules that `events` are addressed to, by id."""
+    ids = {event.rule_id for event in events if event.rule_id is not None}
+    if not ids:
+        return {}
+    try:
+        return addressed(session, events[0].tenant_id, ids)
+    except Exception:
+        log.exception(
+            "the rules that events are addressed to could not be read; the save goes on without them"
+        )
+        require_alive(session)
+        return {}
+
+
+def _own(event: DomainEvent, rules: dict[str, list[Rule]], meant: dict[int, Rule]) -> Sequence[Rule]:
+    """The rules that look at `event`: those of its name, or the one that it is addressed to."""
+    if event.rule_id is None:
+        return rules.get(event.name, ())
+    return (meant[event.rule_id],) if event.rule_id in meant else ()
+
+
 def _run_chain(
     session: OrmSession,
     root: DomainEvent,
+    own: Sequence[Rule],
     rules: dict[str, list[Rule]],
     chain: Chain,
     caused: list[DomainEvent],
@@ -146,7 +172,8 @@ def _run_chain(
     queue = deque([root])
     while queue:
         event = queue.popleft()
-        made = _look_at(session, event, known.get(event.name, ()), chain, caused, runs)
+        looking = own if event is root else known.get(event.name, ())
+        made = _look_at(session, event, looking, chain, caused, runs)
         fresh = [fact for fact in made if is_trigger(fact.name)]
         unknown = [fact for fact in fresh if fact.name not in known]
         if unknown:
@@ -176,6 +203,11 @@ def _look_at(
         if not is_due:
             continue
         job = Job(event, rule, run)
+        if rule.is_shadow:
+            made += _execute(session, together, caused)
+            together = []
+            shadow(session, job)
+            continue
         if not job.may_share or len(together) >= TOGETHER:
             made += _execute(session, together, caused)
             together = []

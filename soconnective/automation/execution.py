@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.candidates import Rule
 from soconnective.automation.contracts import Action, ActionFailed, RunContext
+from soconnective.automation.definition import Definition
 from soconnective.automation.trace import Run, in_words
 from soconnective.automation.waiting import go_on_later
 from soconnective.automation.walk import context_of, walk
@@ -36,6 +37,7 @@ class Job:
     is_done: bool = False  # what it made is kept
     start: int = 0  # the step to begin with: after a wait not the first
     done: frozenset[int] = frozenset()  # steps that an earlier attempt did and kept
+    is_trial: bool = False  # it will be rolled back: of what it caused the names are enough
 
     @property
     def actor(self) -> Actor:
@@ -44,8 +46,12 @@ class Job:
     @property
     def may_share(self) -> bool:
         """Whether it can be tried together with others."""
-        definition = self.rule.definition
-        return definition.on_failure == "undo" and all(step.only_adds for step in definition.steps)
+        return may_share(self.rule.definition)
+
+
+def may_share(definition: Definition) -> bool:
+    """Whether a rule can be tried together with others: it only adds, as a whole or not at all."""
+    return definition.on_failure == "undo" and all(step.only_adds for step in definition.steps)
 
 
 def execute_together(session: OrmSession, jobs: Sequence[Job]) -> bool:
@@ -53,8 +59,7 @@ def execute_together(session: OrmSession, jobs: Sequence[Job]) -> bool:
     try:
         with savepoint(session):
             for job in jobs:
-                with acting_as(job.actor):
-                    _steps(session, job, carefully=False)
+                perform_unflushed(session, job)
             session.flush()
             _require_no_hidden_error(session)
             notes: dict[Actor, list] = {job.actor: [] for job in jobs}  # type: ignore[type-arg]
@@ -74,8 +79,14 @@ def execute_together(session: OrmSession, jobs: Sequence[Job]) -> bool:
     for job in jobs:
         job.is_done = True
     for job in jobs:
-        _finish(job)
+        finish(job)
     return True
+
+
+def perform_unflushed(session: OrmSession, job: Job) -> None:
+    """The steps of one of several jobs that share a savepoint; whoever opened it flushes."""
+    with acting_as(job.actor):
+        _steps(session, job, carefully=False)
 
 
 def execute(session: OrmSession, job: Job) -> None:
@@ -107,8 +118,13 @@ def _in_savepoint(session: OrmSession, job: Job, carefully: bool) -> None:
         started = _steps(session, job, carefully)
         session.flush()
         _require_no_hidden_error(session)
-        job.caused = [*(fact for fact, _wanted in fold(session, take(session), cause=job.event)), *started]
-    _finish(job)
+        job.caused = [*_caused(session, job), *started]
+    finish(job)
+
+
+def _caused(session: OrmSession, job: Job) -> list[DomainEvent]:
+    found = fold(session, take(session), cause=job.event, snapshots=not job.is_trial)
+    return [fact for fact, _wanted in found]
 
 
 def _steps(session: OrmSession, job: Job, carefully: bool) -> list[DomainEvent]:
@@ -143,9 +159,8 @@ def _keeping(session: OrmSession, job: Job) -> None:
             go_on_later(job.event, job.rule.id, run)
         session.flush()
         _require_no_hidden_error(session)
-        found = [fact for fact, _wanted in fold(session, take(session), cause=job.event)]
-        job.caused = [*found, *context.started]
-    _finish(job)
+        job.caused = [*_caused(session, job), *context.started]
+    finish(job)
     failed = [step for step in run.steps if step["outcome"] == "failed"]
     if failed and run.planned_at is None:
         tried = [step for step in run.steps if step["outcome"] != "off"]
@@ -176,7 +191,8 @@ def _context(job: Job) -> RunContext:
     return context_of(job.event, job.rule.id, job.rule.definition.name, job.rule.number)
 
 
-def _finish(job: Job) -> None:
+def finish(job: Job) -> None:
+    """Say in the run what came of it."""
     job.is_done = True
     job.run.outcome = "succeeded" if job.run.planned_at is None else "waiting"
     job.run.settle()

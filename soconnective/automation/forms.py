@@ -6,6 +6,7 @@ index changes nothing, and adding, moving or removing a row works the same with 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from flask import request
@@ -27,6 +28,7 @@ from soconnective.automation.models import ON_FAILURE
 from soconnective.automation.picture import Picture, anchor, draw
 from soconnective.automation.registry import action_types, trigger_types
 from soconnective.automation.step_row import StepRow
+from soconnective.automation.test_card import TestCard
 from soconnective.automation.undo import History
 from soconnective.core.forms import RecordForm, nothing_missing, refuse_nul
 
@@ -48,7 +50,8 @@ class RuleForm(RecordForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        types = sorted(trigger_types().items(), key=lambda item: (item[1].group, item[1].label))
+        offered = [item for item in trigger_types().items() if item[1].is_offered]
+        types = sorted(offered, key=lambda item: (item[1].group, item[1].label))
         self.trigger.choices = [SelectChoice(name, cls.label, optgroup=cls.group) for name, cls in types]
         if self.trigger.data not in trigger_types():  # else the browser would choose the first one unasked
             self.trigger.choices.insert(0, SelectChoice("", "choose …", optgroup="Gone"))
@@ -343,6 +346,20 @@ class Builder:
                 row.errors.append(message)
             return True
         return False
+
+    @cached_property
+    def test(self) -> TestCard:
+        """The card that tries the rule as it stands in the form."""
+        return TestCard(
+            trigger_types().get(self.form.trigger.data or ""),
+            request.form if request.method == "POST" else None,
+        )
+
+    def try_it(self) -> None:
+        """Try what stands in the form; what does not make sense yet is said beside its field."""
+        definition = self.validate()
+        if definition is not None:
+            self.test.run(definition, self.rule)
 
     def sentence(self) -> str:
         """The rule as it stands in the form, as far as it can be said."""

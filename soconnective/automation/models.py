@@ -39,6 +39,8 @@ ON_FAILURE = {"undo": "undo the whole rule", "keep": "keep what succeeded"}
 class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     """A rule: when `trigger` happens, do the steps. `version` counts its saves, toggles included.
 
+    Off, in the shadow (`is_shadow`: it looks, and says what it would do), or on (`is_active`); never both.
+
     `definition_number` names the version of what it *does* (see `AutomationVersion`).
     """
 
@@ -55,6 +57,7 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     conditions: Mapped[dict[str, Any] | None] = mapped_column(Json)
     position: Mapped[int] = mapped_column(Integer, default=0)
     is_active: Mapped[bool] = mapped_column(Boolean, default=False)
+    is_shadow: Mapped[bool] = mapped_column(Boolean, default=False)
     activated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     on_failure: Mapped[str] = mapped_column(String(10), default="undo")
     definition_number: Mapped[int] = mapped_column(Integer, default=1)
@@ -67,6 +70,10 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
         String(140)
     )  # its name in rules as text; stays when it is renamed
     examples: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)  # see `automation.examples`
+
+    @property
+    def state(self) -> str:
+        return "on" if self.is_active else "shadow" if self.is_shadow else "off"
 
 
 class AutomationStep(TenantOwned, Base):

@@ -60,9 +60,15 @@ def update_automation(rule: Automation, definition: Definition, is_active: bool 
 
 def set_active(rule: Automation, is_active: bool) -> Automation:
     """Switch a rule on or off. One that is broken cannot be switched on."""
-    if is_active:
+    return set_state(rule, "on" if is_active else "off")
+
+
+def set_state(rule: Automation, state: str) -> Automation:
+    """Switch a rule "off", into the "shadow" or "on". One that is broken can only be off."""
+    if state != "off":
         _require_sense(definition_of(rule))
-    _switch(rule, is_active)
+    rule.is_shadow = state == "shadow"
+    _switch(rule, state == "on")
     rule_changed(rule)
     return rule
 
@@ -93,7 +99,7 @@ def duplicate_automation(rule: Automation) -> Automation:
 
 def delete_automation(rule: Automation) -> None:
     """Hide the rule and switch it off; its versions and runs stay."""
-    rule.is_active = False
+    rule.is_active = rule.is_shadow = False
     rule.deleted_at = clock.now()
     rule_changed(rule)
 
@@ -209,6 +215,7 @@ def _switch(rule: Automation, is_active: bool) -> None:
     if is_active and not rule.is_active:
         rule.activated_at = clock.now()
         rule.paused_at = rule.paused_why = None
+        rule.is_shadow = False
     rule.is_active = is_active
 
 

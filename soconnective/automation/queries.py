@@ -312,13 +312,15 @@ def _why_not(rule: Automation, event: EventRow) -> str:
     if rule.deleted_at is not None:
         return "It has been deleted since."
     if rule.activated_at is None or not rule.is_active:
-        return (
-            f"It is paused: {rule.paused_why}."
-            if rule.paused_at
-            else "It is switched off."
-            if rule.activated_at is None
-            else "It is switched off now; it may have been off then."
-        )
+        return _why_off(rule)
     if rule.activated_at > event.occurred_at:
         return "It was switched on after this change."
     return "Its run is no longer kept, or it was changed since."
+
+
+def _why_off(rule: Automation) -> str:
+    if rule.paused_at:
+        return f"It is paused: {rule.paused_why}."
+    now = "in the shadow" if rule.is_shadow else "switched off"
+    was_never_on = rule.activated_at is None and not rule.is_shadow
+    return f"It is {now}." if was_never_on else f"It is {now} now; it may have been off then."

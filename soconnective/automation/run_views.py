@@ -154,7 +154,7 @@ def _living(found: AutomationRun) -> dict[tuple[str, int], str]:
     for step in found.trace.get("steps", []):
         for made in step["made"]:
             kind = registry.record_types.get(made["type"])
-            if kind is not None and kind.get(made["id"]) is not None:
+            if kind is not None and made["id"] is not None and kind.get(made["id"]) is not None:
                 urls[(made["type"], made["id"])] = kind.url(made["id"])
     kind = registry.record_types.get(found.record_type)
     if kind is not None and kind.get(found.record_id) is not None:

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 
 from soconnective.automation import changes, drafts, lint, operations, queries
+from soconnective.automation.backtest import start_backtest
 from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition, parse
 from soconnective.automation.due_queries import coming
@@ -16,11 +17,14 @@ from soconnective.automation.models import Automation, AutomationDraft
 from soconnective.automation.picture import Picture, anchor, draw
 from soconnective.automation.recipes import draft_of, offered
 from soconnective.automation.statistics import statistics_of
+from soconnective.automation.test_card import TestCard
 from soconnective.automation.waiting import waiting_runs
 from soconnective.core.access import can, may
+from soconnective.core.db import begin_again, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.forms import RecordForm
 
+DRAFT_EVENTS = 1000
 bp = Blueprint("automations", __name__, url_prefix="/dashboard/automations")
 
 
@@ -137,13 +141,8 @@ def _copy(builder: Builder, index: int) -> None:
 def _save(builder: Builder, operation: Any) -> Any:
     """An op only draws the form again; a save checks, writes, and says where to go."""
     op = request.form.get("op", "")
-    if op == "check":
-        _check(builder)
-        return None
     if op and op not in ("save", "publish"):
-        if builder.apply(op) and op.startswith("copy:"):
-            _copy(builder, int(op.split(":")[1]))
-        return None
+        return _do(builder, op)
     definition = builder.validate()
     if definition is None:
         return None
@@ -160,10 +159,38 @@ def _save(builder: Builder, operation: Any) -> Any:
     return None
 
 
+def _do(builder: Builder, op: str) -> Any:
+    """What a button of the builder asked for; nothing is saved of the rule."""
+    if op == "backtest":
+        return _backtest(builder)
+    if op == "check":
+        _check(builder)
+    elif op == "test":
+        builder.try_it()
+    elif builder.apply(op) and op.startswith("copy:"):
+        _copy(builder, int(op.split(":")[1]))
+    return None
+
+
 def _concerns(rule: Automation) -> list[str]:
     """What looks wrong about a rule: what the linter says, and examples that do not hold."""
     failed = failures(operations.definition_of(rule), rule.examples or ())
     return [*lint.concerns_of(rule.id), *(f"Does not hold: {said}." for said in failed)]
+
+
+def _backtest(builder: Builder) -> Any:
+    """Begin a backtest of what stands in the form; nothing else of it is saved."""
+    definition = builder.validate()
+    if definition is None:
+        return None
+    begin_again()
+    try:
+        with write_transaction():
+            sweep_id = start_backtest(definition, builder.rule, events=DRAFT_EVENTS).id
+    except Refused as refused:
+        builder.form.form_problem, builder.form.status = refused.message, 422
+        return None
+    return redirect(url_for("automations.sweep", sweep_id=sweep_id))
 
 
 def _checked(builder: Builder, definition: Definition, operation: Any) -> Automation:
@@ -207,6 +234,9 @@ def show(automation_id: int) -> Any:
         runs=queries.recent_runs(20, rule.id),
         statistics=statistics_of(rule.id),
         coming=coming(rule, definition),
+        test=TestCard(type(definition.trigger))
+        if rule.deleted_at is None and can("automations.edit")
+        else None,
     )
 
 
@@ -223,15 +253,16 @@ def _picture(rule: Automation, definition: Definition) -> Picture:
     )
 
 
-@bp.post("/<id:automation_id>/<any(on, off, up, down, duplicate):what>")
+@bp.post("/<id:automation_id>/<any(on, shadow, off, up, down, duplicate):what>")
 @may("automations.edit")
 def change(automation_id: int, what: str) -> Any:
     """The small buttons of the list."""
     rule = queries.get_automation(automation_id)
     form = RecordForm(obj=rule)
     actions = {
-        "on": lambda: operations.set_active(rule, True),
-        "off": lambda: operations.set_active(rule, False),
+        "on": lambda: operations.set_state(rule, "on"),
+        "shadow": lambda: operations.set_state(rule, "shadow"),
+        "off": lambda: operations.set_state(rule, "off"),
         "up": lambda: operations.move_automation(rule, -1),
         "down": lambda: operations.move_automation(rule, 1),
         "duplicate": lambda: operations.duplicate_automation(rule),
@@ -244,7 +275,7 @@ def change(automation_id: int, what: str) -> Any:
             return redirect(url_for("automations.edit", automation_id=form.result.id))
         return redirect(url_for("automations.index"))
     if form.conflict is not None:
-        form.conflict = [("Rule", what, f"{rule.name}, {'on' if rule.is_active else 'off'}")]
+        form.conflict = [("Rule", what, f"{rule.name}, {rule.state}")]
     return _index(form), form.status
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field as Setting
 from pydantic import model_validator
-from wtforms import Form, IntegerField, SelectChoice, SelectField
+from wtforms import BooleanField, Form, IntegerField, SelectChoice, SelectField
 from wtforms.validators import InputRequired, NumberRange, Optional
 
 from soconnective.automation.contracts import ActionFailed, RunContext, Scope, Settings
@@ -176,6 +176,7 @@ def _events(scope: Scope) -> dict[str, str]:
         name: cls.label
         for name, cls in trigger_types().items()
         if cls.record_type == scope.record_type
+        and cls.is_offered
         and not name.endswith((".created", ".deleted"))
         and not issubclass(cls, Addressed)  # those are for one rule alone
     }

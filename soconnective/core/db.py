@@ -17,12 +17,14 @@ from typing import Any
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.core import postgresql, sqlite
 from soconnective.core.errors import TransactionLost
 from soconnective.core.model import Base
+
+LOCK_PATIENCE = "100ms"  # of what is only tried
 
 
 class Session(FlaskSession):
@@ -103,6 +105,24 @@ def read_transaction() -> Iterator[None]:
     finally:
         sqlite.reads_only.reset(token)
         db.session.rollback()
+
+
+@contextmanager
+def discarded_transaction() -> Iterator[None]:
+    """A transaction of its own in which anything may be tried: nothing of it stays.
+
+    Others do not wait for it longer than they must: on SQLite it holds the write lock only while it is open,
+    on PostgreSQL it gives up a lock that it cannot have at once, long before anybody looks for deadlocks.
+    """
+    token = sqlite.reads_only.set(False)
+    db.session.rollback()
+    try:
+        if db.engine.dialect.name == "postgresql":
+            db.session.execute(text(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE}'"))
+        yield
+    finally:
+        db.session.rollback()
+        sqlite.reads_only.reset(token)
 
 
 def begin_request(safe: bool) -> None:

@@ -60,6 +60,7 @@ class EventRow(TenantOwned, Base):
         Index("ix_events_record", "tenant_id", "record_type", "record_id", "id"),
         Index("ix_events_root", "tenant_id", "root_id"),
         Index("ix_events_parent", "tenant_id", "parent_id"),
+        Index("ix_events_name", "tenant_id", "name", "id"),
     )
 
     name: Mapped[str] = mapped_column(String(80))

@@ -18,11 +18,12 @@ from soconnective.events.watch import Change
 
 
 def fold(
-    session: OrmSession, notes: Sequence[Note], cause: DomainEvent | None = None
+    session: OrmSession, notes: Sequence[Note], cause: DomainEvent | None = None, *, snapshots: bool = True
 ) -> list[tuple[DomainEvent, bool]]:
     """The events that `notes` amount to, in order, each with whether somebody wants to react.
 
-    `cause` is the event whose rule made these changes; None for a person's own.
+    `cause` is the event whose rule made these changes; None for a person's own. Without `snapshots`, for what
+    will be rolled back, they are left empty.
     """
     found: list[tuple[DomainEvent, bool]] = []
     for note in _by_record(notes):
@@ -33,7 +34,7 @@ def fold(
         names = note.watch.classify(change_of(note))
         if not names:
             continue
-        snapshot = _snapshot(note)
+        snapshot = _snapshot(note) if snapshots else {}
         changes = plain_changes(note)
         for name in names:
             event = DomainEvent(

@@ -59,7 +59,8 @@ class OutsideJob(JobKind):
 
     `prepare` reads what is to be sent, as plain values; `send` sends it, with the job's `key` so that the
     other side can tell a second attempt; `record` writes down what came of it, in the transaction that
-    finishes the job. A worker that dies between the two sends again, with the same key.
+    finishes the job, and may say that there is more to do (`Again`). A worker that dies between the two sends
+    again, with the same key.
     """
 
     most_attempts = 8
@@ -71,7 +72,7 @@ class OutsideJob(JobKind):
     def send(self, prepared: Any, key: str) -> Any:
         raise NotImplementedError
 
-    def record(self, job: Job, result: Any) -> None:
+    def record(self, job: Job, result: Any) -> Again | None:
         raise NotImplementedError
 
 

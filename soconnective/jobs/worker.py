@@ -146,8 +146,7 @@ def _perform(claim: queue.Claim, kind: JobKind | None) -> str:
     with write_transaction():
         job = _held(claim)
         with acting_as(actor):
-            kind.record(job, result)
-            return _finish(job, None)
+            return _finish(job, kind.record(job, result))
 
 
 def _held(claim: queue.Claim) -> Job:

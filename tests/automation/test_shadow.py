@@ -1,0 +1,151 @@
+"""A rule in the shadow looks at everything and does nothing: it writes down what it would have done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from soconnective.automation.definition import build
+from soconnective.automation.models import Automation, AutomationRun
+from soconnective.automation.operations import (
+    create_automation,
+    definition_of,
+    delete_automation,
+    set_active,
+    set_state,
+    update_automation,
+)
+from soconnective.core.db import db, write_transaction
+from soconnective.core.errors import Refused
+from soconnective.deals.models import Deal
+from soconnective.events import EventRow
+from soconnective.jobs import Job
+from soconnective.tasks.models import Task
+from soconnective.timeline.models import Note
+from tests.automation.test_faults import PLANTED, Faulty, pieces  # noqa: F401  a fixture
+from tests.factories.records import KICKOFF, make_deal, make_rule, move
+
+NOTE = ("log_note", {"body": "{{ deal.title }}"})
+
+
+def shadowed(**values: Any) -> Automation:
+    rule = make_rule(is_active=False, **values)
+    with write_transaction():
+        return set_state(rule, "shadow")
+
+
+def runs() -> list[tuple[str, str]]:
+    rows = db.session.scalars(select(AutomationRun).order_by(AutomationRun.id))
+    return [(run.outcome, run.detail) for run in rows]
+
+
+def made() -> tuple[int, int, int]:
+    return tuple(len(db.session.scalars(select(model)).all()) for model in (Task, Note, Job))  # type: ignore[return-value]
+
+
+def test_it_says_what_it_would_have_done_and_does_nothing(inside: Any) -> None:
+    shadowed(steps=[*KICKOFF, ("wait", {"mode": "time"}), ("assign_owner", {"target": "deal"})])
+    make_rule("note.logged", [("log_note", {"body": "again"})], "On notes")
+    deal = make_deal(inside.stages["Lead"])
+    move(deal, inside.stages["Won"])
+    assert made() == (0, 0, 0) and db.session.get_one(Deal, deal.id).owner_id is None
+    (outcome, detail), *others = runs()
+    assert outcome == "shadowed" and others == []
+    assert detail.startswith("would have: task created; note logged; would wait until ")
+    run = db.session.scalars(select(AutomationRun)).one()
+    assert run.trace["steps"][0]["made"] == [
+        {"type": "task", "id": None, "title": "Kick off Roll-out", "verb": "created"}
+    ]
+    assert {row.name for row in db.session.scalars(select(EventRow))} == {
+        "deal.created", "deal.stage_changed", "deal.won",
+    }  # fmt: skip
+
+
+def test_no_is_no_as_ever(inside: Any) -> None:
+    shadowed(trigger="deal.stage_changed", settings={"to_stage_id": inside.stages["Proposal"]}, steps=[NOTE])
+    move(make_deal(inside.stages["Lead"]), inside.stages["Won"])
+    assert runs() == [("not_matched", "To stage: wanted Proposal, was Won")]
+
+
+def test_it_stands_in_its_place_between_those_that_are_on(inside: Any) -> None:
+    make_rule(steps=[("change_field", {"target": "deal", "field": "title", "value": "First"})], name="First")
+    shadowed(
+        steps=[
+            ("log_note", {"body": "shadow"}),
+            ("change_field", {"target": "deal", "field": "title", "value": "No"}),
+        ]
+    )
+    make_rule(steps=[("log_note", {"body": "last"})], name="Last")
+    deal = make_deal(inside.stages["Lead"])
+    move(deal, inside.stages["Won"])
+    assert [outcome for outcome, _ in runs()] == ["succeeded", "shadowed", "succeeded"]
+    db.session.refresh(deal)
+    assert deal.title == "First" and db.session.scalars(select(Note.body)).all() == ["last"]
+
+
+def test_it_counts_to_the_bounds(app: Any, inside: Any) -> None:
+    app.config["SOCONNECTIVE_RULE_RUNS"] = 1
+    shadowed(steps=[NOTE])
+    make_rule(steps=[NOTE], name="Second")
+    move(make_deal(inside.stages["Lead"]), inside.stages["Won"])
+    assert [outcome for outcome, _ in runs()] == ["shadowed", "skipped"]
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+@pytest.mark.parametrize("on_failure", ["undo", "keep"])
+def test_a_fault_in_the_shadow_harms_nothing(inside: Any, fault: str, on_failure: str) -> None:
+    Faulty.plant = staticmethod(PLANTED[fault])
+    make_rule(steps=[("log_note", {"body": "before"})], name="Before")
+    shadowed(steps=[("faulty", {})], on_failure=on_failure)
+    make_rule(steps=[("log_note", {"body": "after"})], name="After")
+    deal = make_deal(inside.stages["Lead"])
+    move(deal, inside.stages["Won"])
+    assert db.session.get_one(Deal, deal.id).status == "won"
+    assert list(db.session.scalars(select(Note.body).order_by(Note.id))) == ["before", "after"]
+    assert [outcome for outcome, _ in runs()] == ["succeeded", "shadowed", "succeeded"]
+    assert runs()[1][1].startswith("would have ")
+
+
+def test_the_three_states(inside: Any) -> None:
+    rule = make_rule()
+    states = []
+    for state in ("shadow", "on", "shadow", "off"):
+        with write_transaction():
+            set_state(rule, state)
+        states.append((rule.state, rule.is_active, rule.is_shadow))
+    assert states == [
+        ("shadow", False, True),
+        ("on", True, False),
+        ("shadow", False, True),
+        ("off", False, False),
+    ]
+    with write_transaction():
+        set_state(rule, "shadow")
+        update_automation(rule, definition_of(rule), False)  # saved in the builder: still in the shadow
+    assert rule.state == "shadow"
+    with write_transaction():
+        update_automation(rule, definition_of(rule), True)
+    assert rule.state == "on"
+    with write_transaction():
+        set_state(rule, "shadow")
+        set_active(rule, False)
+    assert rule.state == "off"
+    with write_transaction():
+        set_state(rule, "shadow")
+        delete_automation(rule)
+    assert rule.state == "off"
+
+
+def test_a_broken_rule_cannot_be_in_the_shadow(inside: Any) -> None:
+    rule = make_rule(is_active=False)
+    rule.trigger = "deal.exploded"
+    with pytest.raises(Refused):
+        set_state(rule, "shadow")
+
+
+def test_a_draft_saved_off_is_off(inside: Any) -> None:
+    with write_transaction():
+        rule = create_automation(build("x", "deal.won", {}, [NOTE]))
+    assert rule.state == "off"
