@@ -45,8 +45,11 @@ def test_a_full_database_survives_a_step_down_and_up(empty_app: Flask) -> None:
         assert before["events"] > 500
         downgrade(revision="0001")
         assert "tf_last_counter" not in {c["name"] for c in sa.inspect(db.engine).get_columns("users")}
+        kept = set(sa.inspect(db.engine).get_table_names())  # a table that is younger comes back empty
         upgrade()
-        assert counts() == before
+        after = counts()
+        assert {n: after[n] for n in before if n in kept} == {n: before[n] for n in before if n in kept}
+        assert len(kept & set(before)) > 20 and set(after) == set(before)
 
 
 def test_all_the_way_down_leaves_nothing(empty_app: Flask) -> None:

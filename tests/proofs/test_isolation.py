@@ -209,7 +209,7 @@ def foreign(name: str, ids: dict[str, int], people: int) -> int:
 
 
 SELF = {"/logout", "/dashboard/workspaces/switch"}
-ENDS = re.compile(r"/(delete|remove|demo)$")
+ENDS = re.compile(r"/(delete|remove|demo|undo)$")  # a run is undone once
 
 
 def own_forms(matrix: Matrix, client: Any) -> Iterator[PageForm]:
