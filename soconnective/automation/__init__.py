@@ -40,6 +40,7 @@ from soconnective.automation import (
     sweep_views,
     text_views,
     trial_views,
+    undo_application,
     views,
     wait,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "sweep_views",
     "text_views",
     "trial_views",
+    "undo_application",
     "wait",
 ]
 
