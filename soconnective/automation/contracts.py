@@ -151,6 +151,12 @@ class Piece:
         """From stored JSON; raises pydantic's `ValidationError` when it no longer reads."""
         return cls(cls.Settings.model_validate(dict(stored)))
 
+    def with_settings(self, settings: Any) -> Self:
+        """This piece with other settings, and all else as it is."""
+        found = copy.copy(self)
+        found.settings = settings
+        return found
+
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
         """The builder's form; one whose inputs depend on what is chosen so far (`values`) makes it here."""

@@ -175,7 +175,7 @@ def _with_person(step: Any, old_id: int, new_id: int | None) -> Any:
     if step.broken or old_id not in step.persons(step.settings):
         return step
     settings = step.settings.model_copy(update=step.replaced(step.settings, old_id, new_id))
-    return type(step)(settings).marked(step.is_off, step.note)
+    return step.with_settings(settings)
 
 
 def current_version(rule: Automation) -> AutomationVersion | None:

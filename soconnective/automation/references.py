@@ -17,6 +17,7 @@ from soconnective.automation import operations
 from soconnective.automation.contracts import Piece
 from soconnective.automation.definition import Definition
 from soconnective.automation.flow import If
+from soconnective.automation.keys import slug
 from soconnective.automation.models import Automation
 from soconnective.core.conditions import Field, Group, Test, each_test
 from soconnective.core.db import db
@@ -199,7 +200,7 @@ def _piece_with(piece: Any, fields: Mapping[str, Field], kind: str, old: int, ne
         return piece
     if isinstance(piece, If):
         tree = _group_with(piece.settings.conditions, fields, kind, str(old), str(new))
-        return type(piece)(piece.settings.model_copy(update={"conditions": tree}))
+        return piece.with_settings(piece.settings.model_copy(update={"conditions": tree}))
     changed: dict[str, Any] = {}
     for name, of in piece.refers().items():
         value = getattr(piece.settings, name, None)
@@ -207,7 +208,7 @@ def _piece_with(piece: Any, fields: Mapping[str, Field], kind: str, old: int, ne
             changed[name] = tuple(dict.fromkeys(new if one == old else one for one in value))
         elif of == kind and value == old:
             changed[name] = new
-    return type(piece)(piece.settings.model_copy(update=changed)) if changed else piece
+    return piece.with_settings(piece.settings.model_copy(update=changed)) if changed else piece
 
 
 def _group_with(group: Group, fields: Mapping[str, Field], kind: str, old: str, new: str) -> Group:
@@ -233,6 +234,12 @@ def _test_with(test: Test, fields: Mapping[str, Field], kind: str, old: str, new
     return test.model_copy(update={"value": value})
 
 
+def _rule_keys() -> Iterator[tuple[int, str]]:
+    for rule in sorted(_rules(), key=lambda rule: rule.id):
+        yield rule.id, rule.key or slug(rule.name)
+
+
 register_reference(
-    Reference("person", "person", lambda: ((person.id, person.email) for person in people().values()))
+    Reference("person", "person", lambda: ((person.id, person.email) for person in people().values())),
+    Reference("rule", "rule", _rule_keys),
 )

@@ -52,6 +52,7 @@ class StartRule(Action):
     group = "Flow"
     icon = "bolt"
     Settings = StartRuleSettings
+    references = {"rule_id": "rule"}
 
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
@@ -102,6 +103,7 @@ class CancelWaiting(Action):
     group = "Flow"
     icon = "x"
     Settings = StartRuleSettings
+    references = {"rule_id": "rule"}
 
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:

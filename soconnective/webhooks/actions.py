@@ -81,6 +81,7 @@ class CallWebhook(Action):
     Settings = CallWebhookSettings
     form = CallWebhookForm
     only_adds = True
+    references = {"endpoint_id": "endpoint"}
 
     def run(self, context: RunContext) -> StepResult:
         endpoint = queries.endpoint(self.settings.endpoint_id)
