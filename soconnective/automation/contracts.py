@@ -215,6 +215,7 @@ class Trigger(Piece):
 
     record_type: ClassVar[str]
     is_offered: ClassVar[bool] = True  # in the builder
+    is_addressed: ClassVar[bool] = False  # its events are meant for one rule each
 
     def match(self, event: DomainEvent) -> Verdict:
         """Whether this event is meant. Pure: it reads the event only."""
