@@ -97,6 +97,7 @@ def sent(run: AutomationRun) -> list[str]:
 
 def undo_run(run: AutomationRun) -> int:
     """Take back what can be; returns how many things were. Raises `Refused` if there is nothing to take back."""
+    db.session.refresh(run, with_for_update=True)  # two may ask for it in this moment
     if run.undone_at is not None:
         raise Refused("It was undone already.")
     if run.outcome == "waiting":

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import date
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from soconnective.automation.again import run_again
+from soconnective.automation.definition import build
+from soconnective.automation.drafts import in_the_making, save_draft
+from soconnective.automation.models import AutomationRun
+from soconnective.automation.operations import replace_person
+from soconnective.automation.references import replace_reference, rules_naming
 from soconnective.automation.undo_run import undo_run
 from soconnective.core import clock
-from soconnective.core.db import write_transaction
+from soconnective.core.access import SYSTEM, acting_as
+from soconnective.core.db import db, write_transaction
+from soconnective.core.errors import Refused
+from soconnective.core.tenancy import acting_in
 from soconnective.deals.operations import update_deal
 from soconnective.events import rules
 from tests.automation.test_due_dates import DUE, NOW, change, deal, rule
 from tests.automation.timed import notes, rows, runs, tick
-from tests.factories.records import make_rule
+from tests.factories.records import make_deal, make_rule
 
 
 @pytest.mark.parametrize("mode", ["skip", "log"])
@@ -45,3 +56,48 @@ def test_undoing_a_run_that_moved_a_date_moves_what_is_due_back(inside: Any) -> 
     assert [row[1] for row in rows()] == ["2026-03-20"]
     tick(DUE)
     assert notes() == ["Roll-out closes"]
+
+
+def test_a_draft_names_the_other_stage_and_person_too(inside: Any) -> None:
+    lead, won, member = inside.stages["Lead"], inside.stages["Won"], inside.member.id
+    made = make_rule(is_active=False)
+    steps = [
+        ("move_stage", {"stage_id": lead}, {"off": True}),
+        ("create_task", {"title": "x", "due_in_days": 1, "assign_to": "person", "person_id": member}),
+    ]
+    with write_transaction():
+        save_draft(made, build("Draft", "deal.updated", {}, steps))
+        assert [naming.places for naming in rules_naming("stage", lead)] == [["in its draft"]]
+        replace_reference("stage", lead, won)
+        replace_person(member, inside.admin.id)
+    first, second = in_the_making(made).steps
+    assert (first.settings.stage_id, first.is_off, second.settings.person_id) == (won, True, inside.admin.id)
+    assert rules_naming("stage", lead) == []
+
+
+@pytest.mark.parametrize("what", ["undo", "again"])
+def test_two_who_ask_for_the_same_at_once(app: Flask, inside: Any, what: str) -> None:
+    """Whatever the database: one after the other, and the second is told in words or has the next number."""
+    make_rule("deal.created", [("create_task", {"title": "Call", "due_in_days": 1})])
+    make_deal(inside.stages["Lead"])
+    run_id = runs()[0].id
+    db.session.rollback()
+    gate, said = threading.Barrier(2), list[Any]()
+
+    def ask() -> None:
+        with app.app_context(), acting_in(inside.id), acting_as(SYSTEM):
+            gate.wait()
+            try:
+                with write_transaction():
+                    run = db.session.get_one(AutomationRun, run_id)
+                    said.append(undo_run(run) if what == "undo" else run_again(run).attempt)
+            except Refused as refused:
+                said.append(refused.message)
+
+    both = [threading.Thread(target=ask) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    wanted = [1, "It was undone already."] if what == "undo" else [1, 2]
+    assert sorted(said, key=str) == wanted
