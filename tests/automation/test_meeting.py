@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from soconnective.automation.again import run_again
 from soconnective.automation.definition import build
@@ -16,16 +17,18 @@ from soconnective.automation.models import AutomationRun
 from soconnective.automation.operations import replace_person
 from soconnective.automation.references import replace_reference, rules_naming
 from soconnective.automation.undo_run import undo_run
+from soconnective.contacts.operations import delete_contact
 from soconnective.core import clock
 from soconnective.core.access import SYSTEM, acting_as
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.tenancy import acting_in
 from soconnective.deals.operations import update_deal
-from soconnective.events import rules
+from soconnective.events import EventRow, rules
+from soconnective.tasks.models import Task
 from tests.automation.test_due_dates import DUE, NOW, change, deal, rule
 from tests.automation.timed import notes, rows, runs, tick
-from tests.factories.records import make_deal, make_rule
+from tests.factories.records import make_company, make_contact, make_deal, make_rule
 
 
 @pytest.mark.parametrize("mode", ["skip", "log"])
@@ -101,3 +104,26 @@ def test_two_who_ask_for_the_same_at_once(app: Flask, inside: Any, what: str) ->
         one.join()
     wanted = [1, "It was undone already."] if what == "undo" else [1, 2]
     assert sorted(said, key=str) == wanted
+
+
+def test_a_rule_about_a_deleted_record_can_name_it(inside: Any) -> None:
+    make_rule(
+        "contact.deleted",
+        [
+            (
+                "create_task",
+                {
+                    "title": "{{ contact.name }} <{{ contact.email }}> of {{ contact.company }}",
+                    "due_in_days": 0,
+                },
+            )
+        ],
+    )
+    made = make_contact(
+        "Ana", "Ruiz", "ana@x.example", company_id=make_company().id, owner_id=inside.owner.id
+    )
+    with write_transaction():
+        delete_contact(made)
+    assert db.session.scalars(select(Task.title)).all() == ["Ana Ruiz <ana@x.example> of Initech"]
+    gone = db.session.scalars(select(EventRow).where(EventRow.name == "contact.deleted")).one()
+    assert gone.snapshot["name"] == "Ana Ruiz" and gone.snapshot["owner"] == "Acme owner"
