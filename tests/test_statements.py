@@ -21,7 +21,8 @@ from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
 from tests.factories.records import make_rule, move
 
-MOST = 13
+MOST = 14
+MORE = {"/dashboard/automations/1": 16}  # a rule with its draft, versions, runs, statistics, test and linter
 LISTS = [
     "/dashboard", "/dashboard/contacts", "/dashboard/contacts?q=ana", "/dashboard/companies", "/dashboard/deals",
     "/dashboard/deals?mine=1", "/dashboard/tasks", "/dashboard/tasks?view=open", "/dashboard/appointments",
@@ -96,7 +97,7 @@ def test_every_list_and_record(app: Flask, filled: int, owner: Any) -> None:
     for path in LISTS + RECORDS:
         with statements(app) as found:
             assert owner.get(path).status_code == 200, path
-        if len(found) > MOST:
+        if len(found) > MORE.get(path, MOST):
             asked = [
                 f"{' '.join(text.split())[:40]} ... {text[text.find('FROM') :][:70]!r}" for text in found
             ]

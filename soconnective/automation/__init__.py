@@ -111,6 +111,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
     app.register_blueprint(hours_views.bp)
     app.jinja_env.globals["hand_rules"] = by_hand.hand_rules
+    app.jinja_env.globals["run_subjects"] = queries.subjects_of
     registry.add(
         NavItem(
             "automations",

@@ -17,6 +17,7 @@ from soconnective.automation.candidates import Rule
 from soconnective.automation.contracts import Action
 from soconnective.automation.models import Automation, AutomationRun
 from soconnective.automation.trace import Run, in_words
+from soconnective.core import clock
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
@@ -43,7 +44,7 @@ def run_again(run: AutomationRun, is_current: bool = False) -> AutomationRun:
         return _keep(fresh, began)
     fresh.event = now
     perform(fresh, rule)
-    return _keep(fresh, began)
+    return _keep(fresh, began, run)
 
 
 def resume(run: AutomationRun) -> AutomationRun:
@@ -60,7 +61,7 @@ def resume(run: AutomationRun) -> AutomationRun:
     fresh.steps = [dict(step) for step in steps if step["outcome"] == "succeeded" and _index(step) < start]
     fresh.kept = len(fresh.steps)
     perform(fresh, rule, start, done)
-    return _keep(fresh, began)
+    return _keep(fresh, began, run)
 
 
 def resume_at(steps: Sequence[Action], trace: Sequence[dict[str, Any]]) -> tuple[int, frozenset[int]]:
@@ -126,9 +127,12 @@ def _begin(run: AutomationRun, rule: Rule, then: DomainEvent) -> tuple[Run, Doma
     return Run(then, rule.id, rule.number, attempt=attempt), now
 
 
-def _keep(run: Run, began: float) -> AutomationRun:
+def _keep(run: Run, began: float, before: AutomationRun | None = None) -> AutomationRun:
+    """The attempt as a row. Whoever asked for it has seen what came of it, and of the run `before` it."""
     run.milliseconds = (perf_counter() - began) * 1000
-    row = AutomationRun(**run.as_row(), asked_by=current_actor().name)
+    row = AutomationRun(**run.as_row(), asked_by=current_actor().name, seen_at=clock.now())
+    if before is not None and run.outcome == "succeeded":
+        before.seen_at = before.seen_at or clock.now()
     db.session.add(row)
     db.session.flush()
     return row

@@ -40,6 +40,7 @@ class Row:
         self.field = fields.get(values.get("field", "")) or next(iter(fields.values()), None)
         self.known = values.get("field", "") in fields or not values.get("field")
         self.operator = self._operator(values.get("operator", ""))
+        self.has_focus = False
         self.errors: list[str] = [] if self.known else ["This field does not exist here. Choose another one."]
         self.form = self._form()
 
@@ -176,6 +177,9 @@ class ConditionForm:
         self.record_type = record_type
         self.too_many = False
         self.errors: list[str] = []
+        self.focus: int | None = (
+            None  # the group at whose button the cursor stands; -1: at that for a new group
+        )
         self.match = "all"
         self.groups: list[GroupRows] = []
         if conditions is None:
@@ -241,7 +245,12 @@ class ConditionForm:
                 rows.pop(where[1])
         else:
             return False
+        at = where[0] if where else len(groups) - 1
         self._draw([group for group in groups if group[1]], self.match)
+        if what == "add" and at < len(self.groups):
+            self.groups[at].rows[-1].has_focus = True
+        else:
+            self.focus = min(at, len(self.groups) - 1)
         return True
 
     def read(self) -> Conditions | None:

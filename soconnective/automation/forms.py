@@ -66,6 +66,7 @@ class Builder:
         self.source: MultiDict[str, str] = request.form
         self.history = History(request.form.get("history", ""))
         self.too_many = False
+        self.pressed = ""  # the button that asked for this form
         self.notice: tuple[str, str] | None = None  # (words, link) of what a button did elsewhere
         self.conditions: ConditionForm
         if request.method == "POST":
@@ -159,6 +160,7 @@ class Builder:
         if:… and stepif:N:… for conditions; undo and redo.
         """
         what, _, argument = op.partition(":")
+        self.pressed = what
         if what in ("undo", "redo"):
             return self._travel(what)
         is_known = self._apply(what, argument)

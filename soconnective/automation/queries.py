@@ -16,6 +16,7 @@ from soconnective.automation.registry import trigger_types
 from soconnective.core import clock
 from soconnective.core.counts import count_of, count_with
 from soconnective.core.db import db
+from soconnective.core.registry import registry
 from soconnective.events import EventRow
 
 MOST_VERSIONS = 200
@@ -131,6 +132,17 @@ def recent_runs(limit: int = 10, automation_id: int | None = None) -> list[Autom
     if automation_id is not None:
         statement = statement.where(AutomationRun.automation_id == automation_id)
     return list(db.session.scalars(statement.order_by(AutomationRun.id.desc()).limit(limit)))
+
+
+def subjects_of(runs: Sequence[AutomationRun]) -> dict[int, str]:
+    """What each run is about, by its id: the name of its record; one statement for each kind. What is gone is left out."""
+    found: dict[int, str] = {}
+    for kind in {run.record_type for run in runs}:
+        known = registry.record_types.get(kind)
+        mine = [run for run in runs if run.record_type == kind]
+        titles = known.titles({run.record_id for run in mine}) if known else {}
+        found.update({run.id: titles[run.record_id] for run in mine if run.record_id in titles})
+    return found
 
 
 def names_of(runs: Sequence[AutomationRun]) -> dict[int | None, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 
-from soconnective.automation import changes, drafts, lint, operations, queries
+from soconnective.automation import changes, drafts, lint, operations, queries, sweeps
 from soconnective.automation.backtest import start_backtest
 from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition, parse
@@ -58,7 +58,7 @@ def new() -> Any:
     draft = draft_of(recipe)
     if recipe and draft is None:
         abort(404)
-    builder = Builder(draft)
+    builder = Builder(draft or _backtested(None))
     if request.method == "POST":
         answer = _save(builder, lambda d: operations.create_automation(d, bool(builder.form.is_active.data)))
         if answer is not None:
@@ -70,7 +70,7 @@ def new() -> Any:
 @may("automations.edit")
 def edit(automation_id: int) -> Any:
     rule = queries.get_automation(automation_id)
-    builder = Builder(drafts.in_the_making(rule), rule)
+    builder = Builder(_backtested(rule) or drafts.in_the_making(rule), rule)
     if request.method == "POST":
         if request.form.get("op") == "draft":
             answer = _keep_draft(builder, rule)
@@ -79,6 +79,17 @@ def edit(automation_id: int) -> Any:
         if answer is not None:
             return answer
     return _page(builder, drafts.draft_of(rule))
+
+
+def _backtested(rule: Automation | None) -> Definition | None:
+    """What somebody backtested in the builder before it was saved: they come back to it as it was."""
+    text = request.args.get("sweep", "") if request.method == "GET" else ""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        return None
+    found = sweeps.get_sweep(int(text))
+    if found.automation_id != (rule.id if rule else None):
+        abort(404)
+    return parse(found.definition)
 
 
 def _keep_draft(builder: Builder, rule: Automation) -> Any:
@@ -152,7 +163,7 @@ def _save(builder: Builder, operation: Any) -> Any:
             flash(f"Published: version {rule.definition_number} works from now on.", "success")
             return redirect(url_for("automations.show", automation_id=rule.id))
         flash("The rule is saved.", "success")
-        for message in _concerns(builder.form.result)[:3]:
+        for message in _concerns(builder.form.result, definition)[:3]:
             flash(f"Look at it again: {message}", "warning")
         return redirect(url_for("automations.index"))
     _both(builder)
@@ -172,9 +183,9 @@ def _do(builder: Builder, op: str) -> Any:
     return None
 
 
-def _concerns(rule: Automation) -> list[str]:
+def _concerns(rule: Automation, definition: Definition) -> list[str]:
     """What looks wrong about a rule: what the linter says, and examples that do not hold."""
-    failed = failures(operations.definition_of(rule), rule.examples or ())
+    failed = failures(definition, rule.examples or ())
     return [*lint.concerns_of(rule.id), *(f"Does not hold: {said}." for said in failed)]
 
 
@@ -224,7 +235,7 @@ def show(automation_id: int) -> Any:
         rule=rule,
         definition=definition,
         problems=definition.problems(),
-        concerns=_concerns(rule),
+        concerns=_concerns(rule, definition),
         versions=changes.told(queries.versions(rule.id, 6)),
         picture=_picture(rule, definition),
         waiting=waiting_runs(rule.id),
@@ -273,6 +284,8 @@ def change(automation_id: int, what: str) -> Any:
         if what == "duplicate":
             flash("The copy is switched off. Change it, then switch it on.", "success")
             return redirect(url_for("automations.edit", automation_id=form.result.id))
+        if request.form.get("back") == "rule":
+            return redirect(url_for("automations.show", automation_id=rule.id))
         return redirect(url_for("automations.index"))
     if form.conflict is not None:
         form.conflict = [("Rule", what, f"{rule.name}, {rule.state}")]

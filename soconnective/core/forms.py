@@ -56,8 +56,8 @@ def _signer() -> Signer:
 
 
 def clean_text(value: str | None) -> str | None:
-    """Stripped text, with None for nothing; a filter of every text field."""
-    return (value.strip() or None) if isinstance(value, str) else value
+    """Stripped text with plain line ends, None for nothing; a filter of every text field."""
+    return (value.replace("\r\n", "\n").strip() or None) if isinstance(value, str) else value
 
 
 def refuse_nul(_form: Any, field: Field) -> None:

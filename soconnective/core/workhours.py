@@ -114,4 +114,7 @@ def public_holidays(country: str, subdivision: str, year: int) -> frozenset[date
 @lru_cache(maxsize=1)
 def countries() -> dict[str, tuple[str, ...]]:
     """The countries whose holidays are known, by ISO code, each with its subdivisions."""
-    return {code: tuple(parts) for code, parts in sorted(holidays.list_supported_countries().items())}
+    return {
+        code: tuple(parts)
+        for code, parts in sorted(holidays.list_supported_countries(include_aliases=False).items())
+    }

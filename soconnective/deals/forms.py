@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import g, request
-from wtforms import IntegerField, SelectChoice, SelectField, StringField
+from wtforms import BooleanField, IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from soconnective.contacts.queries import company_choices, contact_choices
@@ -90,6 +90,7 @@ class StageForm(RecordForm):
 
 class ReplaceForm(RecordForm):
     replacement_id = IdField("Its deals move to", blank="choose a stage")
+    is_told_to_rules = BooleanField("Let rules react to these moves")
 
     def __init__(self, *args: Any, obj: Any, **kwargs: Any) -> None:
         super().__init__(*args, obj=obj, **kwargs)

@@ -12,6 +12,7 @@ from soconnective.core.db import db
 from soconnective.core.errors import Refused
 from soconnective.deals.models import Deal, Pipeline, Stage
 from soconnective.deals.operations import move_deal
+from soconnective.events import rules
 
 DEFAULT_STAGES: tuple[tuple[str, str, int, str], ...] = (
     ("Lead", "gray", 10, "open"),
@@ -124,8 +125,12 @@ def move_stage(stage: Stage, step: int) -> None:
             other.position = position
 
 
-def replace_stage(stage: Stage, replacement: Stage | None) -> list[Automation]:
+def replace_stage(
+    stage: Stage, replacement: Stage | None, is_told_to_rules: bool = False
+) -> list[Automation]:
     """Delete a stage; its deals move to `replacement` first, each with its events, and rules name that one instead.
+
+    Rules look at these moves only if `is_told_to_rules`: tidying up is no progress, and may concern many deals.
 
     Returns the rules that changed.
     """
@@ -134,9 +139,11 @@ def replace_stage(stage: Stage, replacement: Stage | None) -> list[Automation]:
     if deals_in(stage):
         if replacement is None or replacement.id == stage.id:
             raise Refused("Deals are in this stage. Choose the stage they move to.", "replacement_id")
-        for deal in db.session.scalars(select(Deal).where(Deal.stage_id == stage.id)):
-            move_deal(deal, replacement, lost_reason=deal.lost_reason or f"Stage {stage.name} was removed")
-        db.session.flush()
+        with rules("run" if is_told_to_rules else "skip"):
+            for deal in db.session.scalars(select(Deal).where(Deal.stage_id == stage.id)):
+                move_deal(
+                    deal, replacement, lost_reason=deal.lost_reason or f"Stage {stage.name} was removed"
+                )
     changed: list[Automation] = []
     if named := rules_naming("stage", stage.id):
         if replacement is None or replacement.id == stage.id:

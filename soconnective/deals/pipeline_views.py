@@ -106,7 +106,7 @@ def replace(stage_id: int) -> Any:
     """A stage in use is replaced, not deleted."""
     found = queries.get_stage(stage_id)
     form = ReplaceForm(obj=found)
-    if form.saved(lambda: operations.replace_stage(found, _chosen(form))):
+    if form.saved(lambda: operations.replace_stage(found, _chosen(form), bool(form.is_told_to_rules.data))):
         flash("The stage is gone; its deals moved.", "success")
         _tell(form.result)
         return _home()

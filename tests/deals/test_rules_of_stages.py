@@ -20,6 +20,8 @@ from soconnective.core.errors import Refused
 from soconnective.core.tenancy import acting_in
 from soconnective.deals.models import Deal, Pipeline, Stage
 from soconnective.deals.pipeline_operations import create_pipeline, replace_stage
+from soconnective.events import EventRow
+from soconnective.tasks.models import Task
 from tests.factories.records import make_deal, make_rule, move
 
 HOME = "/dashboard/settings/pipelines"
@@ -231,3 +233,16 @@ def test_nothing_changes_when_the_deletion_is_refused(
     with app.app_context(), acting_in(team.id):
         assert db.session.get_one(Automation, named["renewed"]).definition_number == 1
         db.session.rollback()
+
+
+@pytest.mark.parametrize(("is_told", "tasks"), [(False, 0), (True, 2)])
+def test_rules_react_to_the_moves_only_if_asked(inside: Any, is_told: bool, tasks: int) -> None:
+    """Tidying up is no progress: no task is made and nobody is written to unless somebody wants it."""
+    make_rule("deal.stage_changed", [("create_task", {"title": "Moved"})], name="Any move")
+    old, new = (db.session.get_one(Stage, inside.stages[name]) for name in ("Proposal", "Negotiation"))
+    deals = [make_deal(old.id, title) for title in ("One", "Two")]
+    with write_transaction():
+        replace_stage(old, new, is_told)
+    assert {deal.stage_id for deal in deals} == {new.id}
+    assert len(list(db.session.scalars(select(Task)))) == tasks
+    assert len(list(db.session.scalars(select(EventRow).where(EventRow.name == "deal.stage_changed")))) == 2

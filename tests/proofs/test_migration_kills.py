@@ -78,9 +78,18 @@ def wrong(url: str, rows: Any = None) -> list[str]:
         with db.engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             found = [str(one) for one in compare_metadata(context, db.metadata)]
-        if rows is not None and not found and digest_now(app) != rows:
-            found.append("rows differ")
+        if rows is not None and not found:
+            now = digest_now(app)
+            found += ["rows differ"] if any(now[name] != digest for name, digest in rows.items()) else []
         return found
+
+
+def of_old(rows: dict[str, Any]) -> dict[str, Any]:
+    """The tables that are there at the older revision; later ones go with their rows when it is gone back to."""
+    first = next((ROOT / "migrations" / "versions").glob(f"{OLDER}_*.py")).read_text()
+    names = set(re.findall(r'op\.create_table\(\s*"(\w+)"', first))
+    assert len(names) >= 20
+    return {name: digest for name, digest in rows.items() if name in names}
 
 
 @pytest.mark.proof(NAME)
@@ -102,7 +111,7 @@ def test_a_killed_step_down_and_up_keeps_every_row(url: str, proof: Any) -> None
     with opened(url) as app:
         upgrade()
         demo.make()
-        rows = digest_now(app)
+        rows = of_old(digest_now(app))
     assert rows["events"][0] > 500
     points = migrate(url, DIE_DOWN_TO=OLDER)
     assert points >= 10 and wrong(url, rows) == []
