@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, StatementError
+from werkzeug.datastructures import MultiDict
+from wtforms import Form
 
 from soconnective.accounts.models import Membership, RateWindow
 from soconnective.contacts.models import Company
@@ -20,16 +22,30 @@ from soconnective.core import backup_sqlite, restore_sqlite
 from soconnective.core import db as database
 from soconnective.core.backup import BackupFailed, Copy
 from soconnective.core.backup_sqlite import MARK, connect
-from soconnective.core.conditions import Field, Group, Now, Test, evaluate, fields_of, never_holds, where
+from soconnective.core.conditions import (
+    Field,
+    Group,
+    Now,
+    Test,
+    evaluate,
+    fields_of,
+    never_holds,
+    normal,
+    register_more_fields,
+    where,
+)
+from soconnective.core.conditions import fields as conditions_fields
 from soconnective.core.conditions.evaluate import Facts
 from soconnective.core.db import db, savepoint, write_transaction
 from soconnective.core.errors import TransactionLost
+from soconnective.core.fields import AmountField, ClockField, DayField, IdField
 from soconnective.core.forms import workspace_of_token, workspace_token
 from soconnective.core.sqlite import require_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.tasks.models import Task
 from soconnective.tasks.operations import create_task
 from tests.core.test_backup_files import KNOWN, make_database, put
+from tests.factories.records import make_deal
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -124,8 +140,8 @@ def test_a_statement_outside_of_a_transaction_is_refused() -> None:
         require_transaction(connection)
 
 
-def test_a_connection_that_comes_back_in_a_transaction_does_not_count(app: Flask, database_kind: str) -> None:
-    """ANALYZE has no place in somebody's transaction; the pool rolls it back, and the next one may write."""
+def test_a_connection_comes_back_without_its_transaction(app: Flask, database_kind: str) -> None:
+    """So what is counted after many changes is counted in nobody's transaction, and the next one may write."""
     if database_kind != "sqlite":
         return
     with app.app_context():
@@ -134,6 +150,8 @@ def test_a_connection_that_comes_back_in_a_transaction_does_not_count(app: Flask
                 connection.execute(text("SELECT 1"))
                 raw: Any = connection.connection.dbapi_connection
                 raw.statistics.changes = 10_000
+                assert raw.in_transaction
+            assert not raw.in_transaction and raw.statistics.changes == 0
         with write_transaction():
             db.session.execute(text("DELETE FROM rate_windows"))
 
@@ -203,6 +221,10 @@ IMPOSSIBLE = [
     (both(("expected_close_on", "before", "2026-01-02"), ("expected_close_on", "after", "2026-01-01")), True),
     (both(("expected_close_on", "next_days", "3"), ("expected_close_on", "last_days", "3")), False),  # today
     (both(("expected_close_on", "empty", None), ("expected_close_on", "next_days", "3")), True),
+    (both(("stage_entered_at", "on", "2026-01-01"), ("stage_entered_at", "on", "2026-01-02")), True),  # a moment
+    (both(("stage_entered_at", "before", "2026-01-02"), ("stage_entered_at", "after", "2026-01-01")), True),
+    (both(("stage_entered_at", "last_days", "3"), ("stage_entered_at", "not_empty", None)), False),
+    (both(("source", "starts_with", "a"), match="none"), False),  # what has no opposite is left out
     (both(("owner_id", "is", "1"), ("owner_id", "is", "2")), True),
     (both(("stage_id", "changed_to", "1"), ("stage_id", "changed_to", "2")), True),
     (both(("stage_id", "changed_to", "1"), ("stage_id", "changed_from", "2")), False),
@@ -223,6 +245,99 @@ IMPOSSIBLE = [
 def test_what_can_never_hold(inside: Any, number: int) -> None:
     asked, never = IMPOSSIBLE[number]
     assert never_holds(asked, fields_of("deal")) is never
+
+
+EMPTY = Group()
+LEAF = Test(field="amount", operator="empty")
+NORMAL = [
+    (Group(items=[EMPTY, LEAF]), Group(items=[LEAF])),
+    (Group(match="any", items=[LEAF]), Group(items=[LEAF])),
+    (Group(items=[Group(match="none", items=[LEAF])]), Group(match="none", items=[LEAF])),
+    (Group(match="any", items=[Group(items=[EMPTY]), LEAF, Group(items=[LEAF])]), Group(match="any", items=[LEAF, LEAF])),
+    (Group(match="any"), Group()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(NORMAL)))
+def test_groups_that_say_nothing_go_and_one_item_needs_no_joining(number: int) -> None:
+    written, meant = NORMAL[number]
+    assert normal(written) == meant == normal(meant)
+
+
+def test_fields_of_a_workspace_are_asked_only_inside_one(app: Flask, team: Any) -> None:
+    assert fields_of(None) == {} and fields_of("boat") == {}
+    register_more_fields("boat", lambda: [LABELS])
+    try:
+        assert fields_of("boat") == {}
+        with app.app_context(), acting_in(team.id):
+            assert fields_of("boat") == {"labels": LABELS}
+    finally:
+        conditions_fields._more.pop("boat")
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "stored"),
+    [
+        ("date", " 2026-12-31 ", "2026-12-31"), ("moment", "2026-01-01", "2026-01-01"), ("number", "1,250.50", "1250.5"),
+        ("text", " Web ", "Web"), ("tags", "1", "1"),
+    ],
+)  # fmt: skip
+def test_what_is_typed_is_stored_in_one_way(kind: Any, typed: str, stored: str) -> None:
+    assert Field("x", "x", kind, choices=LABELS.choices).clean(typed) == stored
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "said"),
+    [("tags", "9", "Choose a tag"), ("date", "1899-12-31", "between 1900"), ("number", "Infinity", "two decimals"), ("number", "1e", "Write a number")],
+)  # fmt: skip
+def test_what_cannot_be_stored_is_told(kind: Any, typed: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Field("x", "x", kind, choices=LABELS.choices).clean(typed)
+
+
+# --- fields of forms ------------------------------------------------------------------------------------
+
+
+class Some(Form):  # type: ignore[misc]
+    deal = IdField("Deal", record_type="deal")
+    day = DayField("Day")
+    at = ClockField("At")
+    amount = AmountField("Amount")
+
+
+def said_of(inside: Any, **typed: str) -> tuple[Some, dict[str, Any]]:
+    form = Some(MultiDict(typed))
+    form.deal.offer([])
+    form.validate()
+    return form, {name: list(found) for name, found in form.errors.items()}
+
+
+def test_a_record_that_was_found_by_its_words_is_put_on_the_list(inside: Any, rivals: Any) -> None:
+    mine = make_deal(inside.stages["Lead"], "Found").id
+    with acting_in(rivals.id):
+        theirs = [make_deal(rivals.stages["Lead"], "Theirs").id for _ in range(2)][-1]
+        db.session.rollback()
+    form, errors = said_of(inside, deal=str(mine))
+    assert errors == {} and (str(mine), "Found") in [(one.value, one.label) for one in form.deal.choices]
+    assert said_of(inside, deal=str(theirs))[1] == {"deal": ["Choose one of the list."]}
+    assert said_of(inside)[1] == {}
+
+
+FORM_CASES = [
+    ({"day": "2199-12-31"}, {}), ({"day": "2200-01-01"}, {"day": ["Choose a date between 1900 and 2199."]}),
+    ({"day": "1066-10-14"}, {"day": ["Choose a date between 1900 and 2199."]}),
+    ({"amount": "Infinity"}, {"amount": ["Write an amount like 1250.00."]}), ({"amount": "NaN"}, {"amount": ["Write an amount like 1250.00."]}),
+    ({"amount": "1 250,50"}, {}), ({"amount": "1,250.50"}, {}), ({"at": "09:30"}, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "errors"), FORM_CASES)
+def test_what_days_and_amounts_take(inside: Any, typed: Any, errors: Any) -> None:
+    assert said_of(inside, **typed)[1] == errors
+
+
+def test_a_clock_reads_what_settings_store() -> None:
+    assert Some(None, at="09:30").at.data == time(9, 30) == Some(None, at=time(9, 30)).at.data
 
 
 # --- backups --------------------------------------------------------------------------------------------
