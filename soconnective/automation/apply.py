@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import Select, func, select
@@ -35,6 +35,10 @@ class ByHand(Trigger):
 
     is_offered: ClassVar[bool] = False
     label, icon = "the rule is applied to it by hand", "player-play"
+
+    def heard(self) -> Sequence[str]:
+        """No change starts it."""
+        return ()
 
 
 def offer_by_hand() -> None:

@@ -233,6 +233,13 @@ def _test_with(test: Test, fields: Mapping[str, Field], kind: str, old: str, new
     return test.model_copy(update={"value": value})
 
 
+def _keys() -> Iterator[tuple[int, str]]:
+    """The rules by the keys that they have in texts."""
+    for rule in _rules():
+        yield rule.id, rule.key or rule.name
+
+
 register_reference(
-    Reference("person", "person", lambda: ((person.id, person.email) for person in people().values()))
+    Reference("rule", "rule", _keys),
+    Reference("person", "person", lambda: ((person.id, person.email) for person in people().values())),
 )

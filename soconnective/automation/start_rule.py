@@ -52,6 +52,8 @@ class StartRule(Action):
     group = "Flow"
     icon = "bolt"
     Settings = StartRuleSettings
+    references = {"rule_id": "rule"}
+    writes = ("run",)
 
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
@@ -102,6 +104,8 @@ class CancelWaiting(Action):
     group = "Flow"
     icon = "x"
     Settings = StartRuleSettings
+    references = {"rule_id": "rule"}
+    writes = ("run",)
 
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:

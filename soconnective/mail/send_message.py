@@ -61,6 +61,7 @@ class SendMessage(Action):
     channel: ClassVar[Channel]
     Settings = SendMessageSettings
     group = "Messages"
+    references = {"template_id": "mail_template"}
 
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
