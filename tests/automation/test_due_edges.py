@@ -96,7 +96,9 @@ def test_a_value_that_came_back_to_one_that_fired_does_not_fire_again(inside: An
         row = db.session.scalars(select(AutomationDue).where(AutomationDue.state == "planned")).one()
         row.at = DUE + timedelta(days=1)
         db.session.connection().execute(
-            Deal.__table__.update().where(Deal.__table__.c.tenant_id == inside.id).values(expected_close_on=date(2026, 3, 20))  # type: ignore[attr-defined]
+            Deal.__table__.update()
+            .where(Deal.__table__.c.tenant_id == inside.id)
+            .values(expected_close_on=date(2026, 3, 20))  # type: ignore[attr-defined]
         )
     assert tick(DUE + timedelta(days=2)) == 1
     assert len(notes()) == 1 and [row[3] for row in rows()] == ["fired"]
@@ -247,7 +249,9 @@ def test_a_row_whose_record_is_gone_is_shown_as_such(app: Any, inside: Any) -> N
             )
         )  # fmt: skip
     with clock.at(NOW), app.test_request_context():
-        assert [one.title for one in coming(made.row, definition_of(made.row)) or ()] == ["a record that is gone"]
+        assert [one.title for one in coming(made.row, definition_of(made.row)) or ()] == [
+            "a record that is gone"
+        ]
     assert tick(DUE) == 1 and rows() == [] and runs() == []
 
 

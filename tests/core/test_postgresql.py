@@ -67,10 +67,17 @@ def test_an_error_that_somebody_hid_is_no_quiet_success(inside: Any, database_ki
     """The server answers COMMIT with ROLLBACK then, and the driver says nothing of it."""
     if database_kind != "postgresql":
         return
-    with pytest.raises(TransactionLost), write_transaction():
-        db.session.execute(text("INSERT INTO rate_windows (key, count, expires_at) VALUES ('lost', 1, 1)"))
-        with suppress(ProgrammingError):
-            db.session.connection().exec_driver_sql("SELECT nonsense FROM nowhere")
+
+    def write() -> None:
+        with write_transaction():
+            db.session.execute(
+                text("INSERT INTO rate_windows (key, count, expires_at) VALUES ('lost', 1, 1)")
+            )
+            with suppress(ProgrammingError):
+                db.session.connection().exec_driver_sql("SELECT nonsense FROM nowhere")
+
+    with pytest.raises(TransactionLost):
+        write()
     assert db.session.execute(text("SELECT count(*) FROM rate_windows")).scalar() == 0
 
 

@@ -134,7 +134,9 @@ def test_a_record_and_its_parts_in_one_flush_are_told_and_found_once(inside: Any
     since()
     with write_transaction():
         contact = Contact(name="Ana Ruiz", first_name="Ana", last_name="Ruiz")
-        contact.identities = [ContactIdentity(kind="email", value="ana@x.example", normalised="ana@x.example")]
+        contact.identities = [
+            ContactIdentity(kind="email", value="ana@x.example", normalised="ana@x.example")
+        ]
         db.session.add(contact)
         db.session.flush()
     (event,) = since()
