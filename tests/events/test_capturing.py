@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from soconnective.automation.models import AutomationRun
 from soconnective.contacts.models import Contact, ContactIdentity
+from soconnective.contacts.operations import Identity, update_contact
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.search import matching
@@ -65,6 +66,16 @@ def test_a_part_that_moves_is_told_of_both(inside: Any, since: Any) -> None:
         first.id: {"identities": [["a@x.example"], []]},
         second.id: {"identities": [[], ["a@x.example"]]},
     }
+
+
+def test_a_record_that_changes_behind_its_new_part_is_told_once(inside: Any, since: Any) -> None:
+    contact = make_contact(email="a@x.example")
+    since()
+    with write_transaction():
+        update_contact(contact, [Identity("email", "b@x.example")], job_title="Boss")
+    (event,) = since()
+    assert event.changes["job_title"] == [None, "Boss"]
+    assert event.changes["identities"] == [["a@x.example"], ["b@x.example"]]
 
 
 def test_what_nobody_listens_to_is_stored_and_wakes_no_rule(
