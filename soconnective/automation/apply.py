@@ -34,6 +34,7 @@ class ByHand(Trigger):
     """Nobody chooses it in the builder: the event is addressed to a rule, whatever its own trigger is."""
 
     is_offered: ClassVar[bool] = False
+    is_addressed = True
     label, icon = "the rule is applied to it by hand", "player-play"
 
     def heard(self) -> Sequence[str]:

@@ -30,6 +30,7 @@ Due = tuple[str, datetime]  # the value it is due for, and the moment
 class Addressed(Trigger):
     """Its events are meant for one rule each."""
 
+    is_addressed = True
     article: ClassVar[str]  # "a deal"
 
     def heard(self) -> Sequence[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from sqlalchemy import select
 
 from soconnective.automation import merge
 from soconnective.automation.models import Automation, AutomationStep
-from soconnective.automation.references import Reference, register_reference
 from soconnective.automation.walk import as_fields
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
@@ -31,11 +29,6 @@ class Known:
     record_type: str
     subject: str
     body: str
-
-
-def _names() -> Iterator[tuple[int, str]]:
-    for template_id, known in known_templates().items():
-        yield template_id, known.name
 
 
 def known_templates() -> dict[int, Known]:
@@ -127,6 +120,3 @@ def preview(record_type: str, subject: str, body: str) -> Preview:
 def record_types() -> list[tuple[str, str]]:
     """What templates can be about: (name, label) of every kind of record that rules know."""
     return [(kind.name, kind.label) for kind in registry.record_types.values() if kind.fields]
-
-
-register_reference(Reference("mail_template", "mail template", _names))

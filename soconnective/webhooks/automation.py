@@ -78,6 +78,11 @@ class WebhookReceived(Trigger):
         return [("hook_id", "This webhook does not exist any more. Choose another one.")]
 
 
+def by_id(rows: list[Any]) -> list[Any]:
+    """In an order that stays when one of them is renamed."""
+    return sorted(rows, key=lambda row: row.id)
+
+
 def _mapped_fields() -> list[Field]:
     return [
         Field(name, f"{name} (from {path})", "text", lambda name=name: WebhookCall.fields[name].as_string())  # type: ignore[misc]
@@ -92,9 +97,9 @@ register_fields(
     Field("received_at", "received", "moment", lambda: WebhookCall.received_at),
     Field("contact_id", "contact", "record", lambda: WebhookCall.contact_id, record_type="contact", shown="contact"),
 )  # fmt: skip
-register_reference(
-    Reference("endpoint", "webhook endpoint", lambda: ((row.id, row.name) for row in queries.endpoints())),
-    Reference("hook", "webhook", lambda: ((row.id, row.name) for row in queries.hooks())),
-)
 register_more_fields("webhook", _mapped_fields)
+register_reference(
+    Reference("hook", "webhook", lambda: ((row.id, row.name) for row in by_id(queries.hooks()))),
+    Reference("endpoint", "endpoint", lambda: ((row.id, row.name) for row in by_id(queries.endpoints()))),
+)
 register_trigger(WebhookReceived)
