@@ -108,6 +108,8 @@ def read_group(table: Any, fields: Mapping[str, Field], deep: int = 1) -> Group:
     items = table[joins[0]]
     if len(items) > 50:
         raise Unnamed("50 conditions at most.")
+    if not items and deep > 1:  # it would be left out when it is stored, and none of it is not all of it
+        raise Unnamed("a group inside another needs one condition at least.")
     read = [
         _read_test(i, fields) if isinstance(i, dict) and "field" in i else read_group(i, fields, deep + 1)
         for i in items

@@ -14,7 +14,7 @@ from soconnective.automation.timed import Timed
 from soconnective.core import clock
 from soconnective.core.conditions import fields_of
 from soconnective.core.fields import ClockField
-from soconnective.core.workhours import WorkHours
+from soconnective.core.workhours import NeverOpen, WorkHours
 
 MOST = 1000
 UNITS = {"minutes": timedelta(minutes=1), "hours": timedelta(hours=1), "days": timedelta(days=1)}
@@ -90,7 +90,7 @@ class DateReached(Timed):
                 wall = clock.local(moment, hours.zone).replace(tzinfo=None) + timedelta(days=days)
                 wall = datetime.combine(wall.date(), s.at) if s.at else wall
             return self._working(clock.from_local(wall, hours.zone), hours)
-        except (OverflowError, ValueError):  # at the ends of the calendar
+        except (OverflowError, ValueError, NeverOpen):  # at the ends of the calendar; a week of closed days
             return None
 
     def _working(self, at: datetime, hours: WorkHours) -> datetime:

@@ -170,8 +170,7 @@ def prepare(engine: Engine) -> None:
     def _on_checkin(connection: QueuedConnection | None, _entry: ConnectionPoolEntry) -> None:
         if connection is not None:
             connection.release()
-            if not connection.in_transaction:
-                connection.count_again()
+            connection.count_again()  # the pool has rolled back: this is nobody's transaction
 
     @event.listens_for(engine, "checkout")
     def _on_checkout(connection: QueuedConnection, _entry: ConnectionPoolEntry, _proxy: Any) -> None:

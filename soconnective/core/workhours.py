@@ -15,7 +15,7 @@ import holidays
 from soconnective.core import clock
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MOST_AHEAD = 800  # days that are looked at before it is said that it never opens
+MOST_AHEAD = 800  # days one after the other without an opening, before it is said that it never opens
 Span = tuple[time, time]
 
 
@@ -86,10 +86,13 @@ class WorkHours:
         raise NeverOpen
 
     def _spans(self, moment: datetime) -> Iterator[tuple[datetime, datetime]]:
-        day = clock.today(self.zone, moment)
-        for ahead in range(MOST_AHEAD):
-            if (span := self.span(day + timedelta(days=ahead))) is not None:
+        day, closed = clock.today(self.zone, moment), 0
+        while closed < MOST_AHEAD:
+            span, closed = self.span(day), closed + 1
+            if span is not None:
+                closed = 0
                 yield span
+            day += timedelta(days=1)
 
 
 class NeverOpen(Exception):

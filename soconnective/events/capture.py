@@ -110,8 +110,7 @@ def _changed(row: Any, watch: Watch) -> dict[str, tuple[Any, Any]]:
         if history.has_changes():
             old = history.deleted[0] if history.deleted else None
             new = history.added[0] if history.added else None
-            if old != new:
-                found[name] = (old, new)
+            found[name] = (old, new)
     return found
 
 

@@ -373,6 +373,7 @@ BAD = [
     (HEAD + '[rule.if]\nall = [{ field = "stage", is = "Sales/Nowhere" }]\n' + STEP, "no stage “Sales/Nowhere” here. There is “Sales/Lead”"),
     (HEAD + '[rule.if]\nall = [{ field = "amount", at_least = nan }]\n' + STEP, "finite"),
     (HEAD + "[rule.if]\nall = [1]\n" + STEP, "one list called all, any or none"),
+    (HEAD + "[rule.if]\nnone = [{ all = [] }]\n" + STEP, "a group inside another needs one condition"),
     (HEAD + "[rule.if]\nall = []\nany = []\n" + STEP, "one list called"),
     (HEAD + '\n[[rule.steps]]\ndo = "rm_rf"\n', "step 1: there is no action “rm_rf”"),
     (HEAD + STEP + "color = 1\n", "step 1: “color” is no setting of “Log a note”. Its settings: body"),

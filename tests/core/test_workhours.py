@@ -74,6 +74,15 @@ def test_working_time_is_counted(at: str, hours_: int, then: str) -> None:
     assert MADRID.add_working_time(local(at), timedelta(hours=hours_)) == local(then)
 
 
+def test_little_that_is_open_adds_up_over_years() -> None:
+    """A quarter of an hour a week: 1,711 minutes are 115 Sundays, and it is not said that it never opens."""
+    found = WorkHours("UTC", (*(None,) * 6, (time(0), time(0, 15))))
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    assert found.add_working_time(begin, timedelta(minutes=1711)) == datetime(2028, 3, 12, 0, 1, tzinfo=UTC)
+    with pytest.raises(NeverOpen):
+        WorkHours("UTC", (None,) * 7).add_working_time(begin, timedelta(minutes=1))
+
+
 @settings(max_examples=150, deadline=None)
 @given(hours, moments)
 def test_the_next_opening_is_open_and_nothing_before_it_is(found: WorkHours, moment: datetime) -> None:
