@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask
@@ -105,6 +106,32 @@ class Ledger:
             for key in then.keys() - now.keys():
                 found[name, "gone", key] += 1
         return found
+
+    @contextmanager
+    def refusing(self, table: str, verb: str, way: str, asked: str) -> Iterator[None]:
+        """Meanwhile the database itself refuses the rows of `table` that are `asked` for, in its own way."""
+        name = f"planted_{table}"
+        when = {"new": "INSERT", "changed": "UPDATE", "gone": "DELETE"}[verb]
+        asked = asked.replace("NEW.", "OLD.") if verb == "gone" else asked
+        if self.is_postgresql:
+            body = f"BEGIN IF {asked} THEN RAISE EXCEPTION 'planted'; END IF; RETURN NULL; END"
+            made = [
+                f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
+                f"CREATE TRIGGER {name} AFTER {when} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
+            ]
+            gone = f"DROP FUNCTION {name}() CASCADE"
+        else:
+            body = f"BEGIN SELECT RAISE({way}, 'planted'); END"
+            made = [f"CREATE TRIGGER {name} AFTER {when} ON {table} WHEN {asked} {body}"]
+            gone = f"DROP TRIGGER {name}"
+        for statement in made:
+            self.connection.exec_driver_sql(statement)
+        self.connection.commit()
+        try:
+            yield
+        finally:
+            self.connection.exec_driver_sql(gone)
+            self.connection.commit()
 
     def close(self) -> None:
         self.connection.close()
