@@ -94,16 +94,20 @@ class World:
             self.rule(f"Failing {trigger}", trigger, self.desk.failing(trigger))
             for action, on_failure in product(VICTIMS, ("undo", "keep")):
                 if VICTIMS[action].trigger == trigger:
-                    steps: list[Any] = self.desk.steps(action)
+                    steps = self.steps_of(action)
                     self.rule(f"Victim {action} {on_failure}", trigger, steps, on_failure)
                     if VICTIMS[action].is_alone:
-                        place = steps.index(MINE) if VICTIMS[action].struck else 1
+                        whole = [step[0] for step in steps[1:-1]]  # the first and the last are not struck
+                        place = steps.index(MINE) if VICTIMS[action].struck else whole.index(action) + 1
                         steps[place] = (*steps[place], {"off": True})
                         self.rule(f"Spared {action} {on_failure}", trigger, steps, on_failure)
             self.rule(f"Last {trigger}", trigger, [("create_task", {"title": "of the last"})])
         db.session.remove()
         self.base = self.ledger.rows()
         self._measured: dict[tuple[str, str | None, bool], Left] = {}
+
+    def steps_of(self, action: str) -> list[Any]:
+        return list(self.desk.steps(action))
 
     def rule(self, name: str, trigger: str, steps: list[Any], on_failure: str = "undo") -> None:
         self.rules[name] = make_rule(trigger, steps, name, on_failure=on_failure, is_active=False).id
