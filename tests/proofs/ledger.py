@@ -30,7 +30,8 @@ class Ledger:
     """Read with `rows()`, compare with `difference()`, go back with `restore()`. Values are as the driver gives them."""
 
     def __init__(self, app: Flask) -> None:
-        self.connection = owner_engine(app).connect()
+        self.engine = owner_engine(app)
+        self.connection = self.engine.connect()
         self.is_postgresql = self.connection.dialect.name == "postgresql"
         self.tables = Base.metadata.sorted_tables
         assert len(self.tables) > 40
@@ -64,7 +65,7 @@ class Ledger:
                 self._run(f"DELETE FROM {name} WHERE {self._are(self.keys[name], ' AND ')}", key)
         for name in touched:
             columns = self.columns[name]
-            for key, row in wanted[name].items():
+            for key, row in sorted(wanted[name].items(), key=lambda pair: pair[0]):
                 there = now[name].get(key)
                 if there is None:
                     names = ", ".join(f'"{column}"' for column in columns)

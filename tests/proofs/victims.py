@@ -27,6 +27,7 @@ from soconnective.deals.operations import update_deal
 from soconnective.deals.pipeline_operations import create_pipeline
 from soconnective.mail import email, outbox
 from soconnective.mail.account import save_account
+from soconnective.mail.models import MailAccount
 from soconnective.mail.templates import create_template
 from soconnective.notifications import action as notification_action
 from soconnective.tags import actions as tag_actions
@@ -74,7 +75,8 @@ class Desk:
         with write_transaction():
             self.other_won = next(s.id for s in create_pipeline("Other").stages if s.kind == "won")
             self.tag, self.old_tag = create_tag("VIP").id, create_tag("Old").id
-            save_account(None, host="smtp.x.example", port=587, security="starttls", username="crm",
+            account = db.session.scalars(select(MailAccount)).first()
+            save_account(account, host="smtp.x.example", port=587, security="starttls", username="crm",
                          from_address="crm@x.example", from_name="CRM", password=None)  # fmt: skip
             self.template = create_template(
                 name="Hello", record_type="deal", subject="To {{ deal.title }}", body="{{ deal.title }}"
