@@ -61,7 +61,7 @@ def test_a_rule_in_the_shadow_leaves_its_run_and_nothing_else(
     shadows: Shadows, proof: Any, database_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     striker, problems = Striker(database_kind, monkeypatch), []
-    for case in spread(all_cases(database_kind), proof.scale(140, 100_000)):
+    for case in spread(all_cases(database_kind), proof.scale(70, 100_000)):
         shadows.usual(case.trigger, None, case.between)
         with striker.aims(case) as hit:
             problems += shadows.attempt(case)
@@ -128,7 +128,7 @@ def test_a_trial_leaves_nothing_and_the_next_save_goes_through(
     trials: Trials, proof: Any, database_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     striker, problems = Striker(database_kind, monkeypatch), []
-    for case in spread(all_cases(database_kind), proof.scale(140, 100_000)):
+    for case in spread(all_cases(database_kind), proof.scale(70, 100_000)):
         with striker.aims(case) as hit:
             problems += trials.tried(case)
         problems += [] if hit.times else [f"{case}: nothing was struck"]
@@ -235,7 +235,7 @@ def test_what_stands_behind_a_wait_is_whole_or_fails_alone(
 ) -> None:
     striker, problems = Striker(database_kind, monkeypatch), []
     cases = [case for case in all_cases(database_kind) if not case.between]
-    for case in spread(cases, proof.scale(140, 100_000)):
+    for case in spread(cases, proof.scale(70, 100_000)):
         later.notice(case.trigger)
         later.whole(case.rule, case.trigger)
         if VICTIMS[case.action].is_alone:
