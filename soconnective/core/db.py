@@ -20,6 +20,7 @@ from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session as OrmSession
+from sqlalchemy.orm import SessionTransaction
 
 from soconnective.core import postgresql, sqlite
 from soconnective.core.errors import TransactionLost
@@ -152,12 +153,16 @@ def savepoint(session: OrmSession) -> Iterator[None]:
     with session.begin_nested() as nested:
         try:
             yield
-            if not nested.is_active:
-                raise InvalidRequestError("an error of the database was hidden, and what was done is lost")
+            _require_active(nested)
         except BaseException:
             if not nested.is_active:
                 _forget_unsaved(session)
             raise
+
+
+def _require_active(nested: SessionTransaction) -> None:
+    if not nested.is_active:
+        raise InvalidRequestError("an error of the database was hidden, and what was done is lost")
 
 
 def _forget_unsaved(session: OrmSession) -> None:

@@ -65,15 +65,16 @@ def test_a_savepoint_forgets_what_came_after_a_hidden_failure(inside: Any) -> No
 
 
 def test_a_savepoint_in_which_an_error_was_hidden_is_never_taken_for_kept(inside: Any) -> None:
-    with write_transaction():
-        with (
-            pytest.raises(InvalidRequestError, match="was hidden, and what was done is lost"),
-            savepoint(db.session()),
-        ):
+    def hide_an_error() -> None:
+        with savepoint(db.session()):
             create_company("Lost")
             with suppress(IntegrityError):
                 db.session.add(Task(title="x", status="nonsense", priority="normal"))
                 db.session.flush()
+
+    with write_transaction():
+        with pytest.raises(InvalidRequestError, match="was hidden, and what was done is lost"):
+            hide_an_error()
         create_company("Kept")
     assert list(db.session.scalars(db.select(Company.name))) == ["Kept"]
 
