@@ -24,6 +24,7 @@ from soconnective.events.watch import watched_models
 
 ROOT = str(Path(__file__).parent.parent)
 OURS, TESTS = f"{ROOT}/soconnective/", f"{ROOT}/tests/"
+MIGRATIONS = f"{ROOT}/migrations/"  # they go over every workspace's rows, as the owner
 BY_KEY = {"_load_on_pk_identity", "_load_scalar_attributes"}
 NAMES_TENANT = re.compile(r"tenant_id\"? (=|IN) ")
 WRITE = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+\"?(\w+)", re.IGNORECASE)
@@ -88,6 +89,8 @@ def _who(frame: FrameType | None) -> tuple[str | None, bool, bool]:
         if code.co_filename.startswith(OURS):
             place = f"{code.co_filename.removeprefix(ROOT)}:{frame.f_lineno}"
             return place, is_flush or code.co_filename == EMPTIES, is_by_key
+        if code.co_filename.startswith(MIGRATIONS):
+            return None, is_flush, is_by_key
         if code.co_filename.startswith(TESTS) and code.co_filename != __file__:
             return None, is_flush, is_by_key
         if code.co_name == "_flush" and code.co_filename.endswith("orm/session.py"):

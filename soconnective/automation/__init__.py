@@ -40,6 +40,7 @@ from soconnective.automation import (
     sweep_views,
     text_views,
     trial_views,
+    undo_application,
     views,
     wait,
 )
@@ -48,7 +49,7 @@ from soconnective.automation.models import Automation
 from soconnective.automation.registry import trigger_types
 from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
-from soconnective.events import DomainEvent, Reaction, namespace, react_with
+from soconnective.events import DomainEvent, Reaction, follow_with, namespace, react_with
 
 __all__ = [
     "assign_owner",
@@ -72,6 +73,7 @@ __all__ = [
     "sweep_views",
     "text_views",
     "trial_views",
+    "undo_application",
     "wait",
 ]
 
@@ -89,9 +91,7 @@ def _react(session: OrmSession, events: list[DomainEvent]) -> Reaction:
         config["SOCONNECTIVE_RULE_ACTIONS"],
         config["SOCONNECTIVE_RULE_SECONDS"],
     )
-    reaction = engine.react(session, events, bounds, limits())
-    due.follow(session, [*events, *reaction.events])
-    return reaction
+    return engine.react(session, events, bounds, limits())
 
 
 def limits() -> Limits:
@@ -107,6 +107,7 @@ def limits() -> Limits:
 def init_app(app: Flask) -> None:
     """Register the pages and the engine; `listen()` follows once every area has offered its triggers."""
     react_with(_react)
+    follow_with(due.follow)
     app.register_blueprint(views.bp)
     app.register_blueprint(hours_views.bp)
     app.jinja_env.globals["hand_rules"] = by_hand.hand_rules

@@ -104,6 +104,12 @@ def _rule(run: AutomationRun, is_current: bool) -> Rule:
 
 def _begin(run: AutomationRun, rule: Rule, then: DomainEvent) -> tuple[Run, DomainEvent]:
     """A fresh attempt, and the event with the record as it is now."""
+    live = select(AutomationRun).where(
+        AutomationRun.event_id == run.event_id,
+        AutomationRun.automation_id == rule.id,
+        AutomationRun.attempt == 0,
+    )
+    db.session.scalars(live.with_for_update()).first()  # attempts are numbered one after the other
     if run.outcome == "waiting":
         raise Refused("It still waits. Cancel it first.")
     now = with_record_of_now(then)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import Select, func, select
@@ -34,7 +34,12 @@ class ByHand(Trigger):
     """Nobody chooses it in the builder: the event is addressed to a rule, whatever its own trigger is."""
 
     is_offered: ClassVar[bool] = False
+    is_addressed = True
     label, icon = "the rule is applied to it by hand", "player-play"
+
+    def heard(self) -> Sequence[str]:
+        """No change starts it."""
+        return ()
 
 
 def offer_by_hand() -> None:

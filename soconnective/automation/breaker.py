@@ -3,7 +3,8 @@
 It counts what is stored (one indexed query for each event that some rule is due for; one more when a run
 failed) and adds what this transaction did, which is not stored yet. It never stops the run that tripped it: that
 one is kept, and from the next event on the rule is seen as paused. Only runs since the rule was last switched
-on count, so that resuming starts anew. Whatever goes wrong in here, rules and saves go on without it.
+on count, so that resuming starts anew. What a person, a date or a schedule asks for runs as often as it is asked, once
+for each record; only what comes of that by itself is counted. Whatever goes wrong in here, rules and saves go on without it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import bindparam, case, func, or_, select
+from sqlalchemy import bindparam, case, exists, func, or_, select
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.candidates import Rule
 from soconnective.automation.models import Automation, AutomationRun
+from soconnective.automation.registry import trigger_types
 from soconnective.automation.trace import Run
 from soconnective.automation.trouble import Pause
 from soconnective.core import clock
 from soconnective.core.db import require_alive, savepoint
 from soconnective.core.registry import registry
-from soconnective.events import DomainEvent
+from soconnective.events import DomainEvent, EventRow
 
 log = logging.getLogger(__name__)
 MINUTE = timedelta(minutes=1)
@@ -34,6 +36,7 @@ ACTED = ("succeeded", "partly_succeeded", "failed", "waiting")
 GOOD = ("succeeded", "partly_succeeded")
 _a: Any = Automation.__table__.c
 _r: Any = AutomationRun.__table__.c
+_e: Any = EventRow.__table__.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ _lately = (
         _since_on,
     )
     .group_by(_r.automation_id)
+)
+_uncalled = _lately.where(  # without those that were asked for, one for each record
+    ~exists().where(
+        _e.tenant_id == _r.tenant_id,
+        _e.id == _r.event_id,
+        _e.parent_id.is_(None),
+        _e.name.in_(bindparam("asked", expanding=True)),
+    )
 )
 
 
@@ -115,13 +126,18 @@ class Breaker:
 
     def _count(self, event: DomainEvent, rule: Rule) -> None:
         limits = self.limits
-        if limits.per_minute or limits.per_record:
+        is_asked = event.rule_id is not None and event.parent_id is None
+        if (limits.per_minute or limits.per_record) and not is_asked:
             record = (rule.id, event.record_type, event.record_id)
             if self._stored is None:
-                self._stored = self._lately(event)
+                self._stored = self._lately(event, _lately, self._rules)
             self._runs[rule.id] += 1
             self._records[record] += 1
             runs, same = self._stored.get(rule.id, (0, 0))
+            if (limits.per_minute and runs + self._runs[rule.id] > limits.per_minute) or (
+                limits.per_record and same + self._records[record] > limits.per_record
+            ):  # hardly ever: only now is it worth a closer look
+                runs, same = self._lately(event, _uncalled, [rule]).get(rule.id, (0, 0))
             if limits.per_minute and runs + self._runs[rule.id] > limits.per_minute:
                 self._trip(rule.id, f"it ran more than {limits.per_minute} times within a minute")
             elif limits.per_record and same + self._records[record] > limits.per_record:
@@ -130,15 +146,19 @@ class Breaker:
                     rule.id, f"it ran more than {limits.per_record} times within a minute for the same {kind}"
                 )
 
-    def _lately(self, event: DomainEvent) -> dict[int, tuple[int, int]]:
+    def _lately(
+        self, event: DomainEvent, statement: Any, rules: Sequence[Rule]
+    ) -> dict[int, tuple[int, int]]:
         asked = {
             "tenant": self.tenant_id,
-            "rules": [rule.id for rule in self._rules],
+            "rules": [rule.id for rule in rules],
             "kind": event.record_type,
             "record": event.record_id,
             "since": clock.now() - MINUTE,
         }
-        return {row[0]: (row[1], row[2]) for row in self.session.connection().execute(_lately, asked)}
+        if statement is _uncalled:
+            asked["asked"] = [name for name, cls in trigger_types().items() if cls.is_addressed]
+        return {row[0]: (row[1], row[2]) for row in self.session.connection().execute(statement, asked)}
 
     def saw(self, runs: Sequence[Run]) -> None:
         """How runs of an event came out: failures one after the other add up."""

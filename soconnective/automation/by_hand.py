@@ -24,7 +24,7 @@ OFF = "This rule is switched off."
 
 
 def hand_rules(record_type: str) -> list[tuple[int, str]]:
-    """(id, name) of the active rules that have a button on this kind of record; read once a request."""
+    """(id, name) of the rules at work that have a button on this kind of record; read once a request."""
     kept: dict[str, list[tuple[int, str]]] = {}
     if has_request_context():
         kept = g.setdefault("hand_rules", kept)
@@ -33,7 +33,7 @@ def hand_rules(record_type: str) -> list[tuple[int, str]]:
             select(Automation.id, Automation.name)
             .where(
                 Automation.trigger == record_type + BY_HAND,
-                Automation.is_active,
+                Automation.is_active | Automation.is_shadow,
                 Automation.deleted_at.is_(None),
             )
             .order_by(Automation.position, Automation.id)
@@ -44,7 +44,7 @@ def hand_rules(record_type: str) -> list[tuple[int, str]]:
 
 def press(rule: Automation, record_id: int) -> DomainEvent:
     """Let `rule` look at the record, as the person who asks. Raises `Refused`."""
-    if not rule.is_active or not rule.trigger.endswith(BY_HAND):
+    if not rule.looks or not rule.trigger.endswith(BY_HAND):
         raise Refused(OFF)
     event = addressed_event(rule.trigger, record_id, rule.id, current_actor())
     if event is None:
@@ -60,7 +60,7 @@ def run_of(event: DomainEvent) -> AutomationRun | None:
 
 def run_on(rule: Automation, ids: Sequence[int]) -> Job:
     """Let a job run `rule` on each of these records. Raises `Refused`."""
-    if not rule.is_active:
+    if not rule.looks:
         raise Refused(OFF, "automation_id")
     return enqueue(SELECTION, {"automation_id": rule.id, "ids": list(dict.fromkeys(ids)), "done": 0})
 
@@ -79,7 +79,7 @@ class RunOnSelection(JobKind):
 
     def run(self, job: Job) -> Again | None:
         rule = db.session.get(Automation, job.payload["automation_id"])
-        if rule is None or rule.deleted_at is not None or not rule.is_active:
+        if rule is None or not rule.looks:
             raise GiveUp("The rule was switched off before all records were done.")
         ids, done = job.payload["ids"], job.payload["done"]
         for record_id in ids[done : done + SLICE]:

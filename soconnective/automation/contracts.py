@@ -151,6 +151,12 @@ class Piece:
         """From stored JSON; raises pydantic's `ValidationError` when it no longer reads."""
         return cls(cls.Settings.model_validate(dict(stored)))
 
+    def with_settings(self, settings: Any) -> Self:
+        """This piece with other settings, and all else as it is."""
+        found = copy.copy(self)
+        found.settings = settings
+        return found
+
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
         """The builder's form; one whose inputs depend on what is chosen so far (`values`) makes it here."""
@@ -209,6 +215,7 @@ class Trigger(Piece):
 
     record_type: ClassVar[str]
     is_offered: ClassVar[bool] = True  # in the builder
+    is_addressed: ClassVar[bool] = False  # its events are meant for one rule each
 
     def match(self, event: DomainEvent) -> Verdict:
         """Whether this event is meant. Pure: it reads the event only."""

@@ -47,22 +47,22 @@ def rule_changed(rule: Automation, trigger_before: str = "") -> None:
 
 
 def plan_all() -> None:
-    """Plan every active rule of the workspace anew: its time zone or business hours changed."""
-    for rule in db.session.scalars(select(Automation).where(Automation.is_active)):
+    """Plan every rule of the workspace that looks anew: its time zone or business hours changed."""
+    for rule in db.session.scalars(select(Automation).where(Automation.is_active | Automation.is_shadow)):
         rule_changed(rule)
 
 
 def rule_now(automation_id: int) -> Rule | None:
-    """The rule as it is now; None if it is off or gone."""
+    """The rule as it is now, also in the shadow; None if it is off or gone."""
     found = db.session.get(Automation, automation_id)
-    if found is None or found.deleted_at is not None or not found.is_active:
+    if found is None or not found.looks:
         return None
     version = db.session.scalars(
         select(AutomationVersion).where(
             AutomationVersion.automation_id == found.id, AutomationVersion.number == found.definition_number
         )
     ).one()
-    return Rule(found.id, version.number, parse(version.definition))
+    return Rule(found.id, version.number, parse(version.definition), found.is_shadow)
 
 
 @register_job

@@ -34,7 +34,7 @@ def coming(rule: Automation, definition: Definition) -> list[Coming] | None:
     trigger = definition.trigger
     if not isinstance(trigger, Timed | ScheduleDue):
         return None
-    if not rule.is_active or rule.deleted_at is not None:
+    if not rule.looks:
         return []
     if isinstance(trigger, ScheduleDue):
         return [Coming(at) for at in upcoming(trigger.settings, clock.now(), work_hours(), 3)]

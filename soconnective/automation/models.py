@@ -72,6 +72,11 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     examples: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)  # see `automation.examples`
 
     @property
+    def looks(self) -> bool:
+        """Whether it looks at what happens: it is on, or in the shadow."""
+        return (self.is_active or self.is_shadow) and self.deleted_at is None
+
+    @property
     def state(self) -> str:
         return "on" if self.is_active else "shadow" if self.is_shadow else "off"
 

@@ -7,10 +7,16 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from soconnective.automation.definition import Definition, build
+from soconnective.automation.definition import Definition, build, parse
 from soconnective.automation.due_plan import rule_changed
 from soconnective.automation.keys import free_key
-from soconnective.automation.models import Automation, AutomationRun, AutomationStep, AutomationVersion
+from soconnective.automation.models import (
+    Automation,
+    AutomationDraft,
+    AutomationRun,
+    AutomationStep,
+    AutomationVersion,
+)
 from soconnective.core import clock
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
@@ -142,6 +148,10 @@ def mark_failures_seen() -> int:
 def replace_person(old_id: int, new_id: int | None) -> int:
     """Hand over the fixed persons in rules from a member who leaves; returns how many rules changed."""
     changed = 0
+    for draft in db.session.scalars(select(AutomationDraft)):
+        made = parse(draft.definition)
+        steps = tuple(_with_person(step, old_id, new_id) for step in made.steps)
+        draft.definition = replace(made, steps=steps).to_text()
     for rule in db.session.scalars(select(Automation).where(Automation.deleted_at.is_(None))):
         definition = definition_of(rule)
         steps = tuple(_with_person(step, old_id, new_id) for step in definition.steps)
@@ -175,7 +185,7 @@ def _with_person(step: Any, old_id: int, new_id: int | None) -> Any:
     if step.broken or old_id not in step.persons(step.settings):
         return step
     settings = step.settings.model_copy(update=step.replaced(step.settings, old_id, new_id))
-    return type(step)(settings).marked(step.is_off, step.note)
+    return step.with_settings(settings)
 
 
 def current_version(rule: Automation) -> AutomationVersion | None:

@@ -32,6 +32,9 @@ WHAT = {
 }
 
 
+SWITCHED = {"on": "switched on", "shadow": "put into the shadow", "off": "switched off"}
+
+
 @dataclass(frozen=True)
 class Exported:
     """The rules as text, and those that could not be written: (name, why)."""
@@ -137,7 +140,7 @@ def _rules(with_deleted: bool = False) -> Sequence[Automation]:
 def _change(rule: Automation | None, wanted: RuleText) -> Change:
     after = wanted.definition.sentence()
     if rule is None:
-        notes = ["switched on" if wanted.is_active else "switched off"]
+        notes = [SWITCHED[wanted.state]]
         return Change("create", wanted.key, wanted.definition.name, "", after, notes, None, wanted)
     old = operations.definition_of(rule)
     notes = _notes(rule, old, wanted)
@@ -153,8 +156,8 @@ def _notes(rule: Automation, old: Definition, wanted: RuleText) -> list[str]:
     new, notes = wanted.definition, []
     if old.name != new.name:
         notes.append(f"renamed from “{old.name}” to “{new.name}”")
-    if rule.is_active != wanted.is_active:
-        notes.append("switched on" if wanted.is_active else "switched off")
+    if rule.state != wanted.state:
+        notes.append(SWITCHED[wanted.state])
     if old.on_failure != new.on_failure:
         notes.append(f"if a step fails: {ON_FAILURE[new.on_failure]}")
     if list(rule.examples or ()) != wanted.examples:
@@ -181,11 +184,13 @@ def _do(change: Change) -> None:
             operations.delete_automation(rule)
         elif wanted is not None and change.is_change:
             if rule is None:
-                rule = operations.create_automation(wanted.definition, wanted.is_active)
+                rule = operations.create_automation(wanted.definition)
                 rule.key = wanted.key
             else:
                 operations.restore_automation(rule)
-                operations.update_automation(rule, wanted.definition, wanted.is_active)
+                operations.update_automation(rule, wanted.definition)
+            if rule.state != wanted.state:
+                operations.set_state(rule, wanted.state)
             rule.examples = wanted.examples or None
             change.rule = rule
     except Refused as refused:

@@ -15,9 +15,10 @@ from sqlalchemy import select
 
 from soconnective.automation import operations
 from soconnective.automation.contracts import Piece
-from soconnective.automation.definition import Definition
+from soconnective.automation.definition import Definition, parse
 from soconnective.automation.flow import If
-from soconnective.automation.models import Automation
+from soconnective.automation.keys import slug
+from soconnective.automation.models import Automation, AutomationDraft
 from soconnective.core.conditions import Field, Group, Test, each_test
 from soconnective.core.db import db
 from soconnective.core.registry import people
@@ -94,10 +95,13 @@ class Naming:
 
 def rules_naming(kind: str, *ids: int) -> list[Naming]:
     """The rules that name one of these, in the order in which they run."""
-    found = []
+    found, drafts = [], _drafts()
     for rule in _rules():
         definition = operations.definition_of(rule)
         said = list(dict.fromkeys(place for item_id in ids for place in places(definition, kind, item_id)))
+        made = parse(drafts[rule.id].definition) if rule.id in drafts else None
+        if made is not None and any(places(made, kind, item_id) for item_id in ids):
+            said.append("in its draft")
         if said:
             found.append(Naming(rule, said))
     return found
@@ -108,8 +112,10 @@ def replace_reference(kind: str, old: int, new: int) -> list[Automation]:
 
     A rule may make no sense afterwards (from a stage to the same stage): its page and the list say so.
     """
-    changed = []
+    changed, drafts = [], _drafts()
     for rule in _rules():
+        if (draft := drafts.get(rule.id)) is not None:
+            draft.definition = replaced(parse(draft.definition), kind, old, new).to_text()
         definition = operations.definition_of(rule)
         fresh = replaced(definition, kind, old, new)
         if fresh.to_text() != definition.to_text():
@@ -133,6 +139,10 @@ def _example_with(
                 put = [new if one == old else one for one in (value if isinstance(value, list) else [value])]
                 found[part] = {**found[part], name: put if isinstance(value, list) else put[0]}
     return found
+
+
+def _drafts() -> dict[int, AutomationDraft]:
+    return {draft.automation_id: draft for draft in db.session.scalars(select(AutomationDraft))}
 
 
 def _rules() -> list[Automation]:
@@ -199,7 +209,7 @@ def _piece_with(piece: Any, fields: Mapping[str, Field], kind: str, old: int, ne
         return piece
     if isinstance(piece, If):
         tree = _group_with(piece.settings.conditions, fields, kind, str(old), str(new))
-        return type(piece)(piece.settings.model_copy(update={"conditions": tree}))
+        return piece.with_settings(piece.settings.model_copy(update={"conditions": tree}))
     changed: dict[str, Any] = {}
     for name, of in piece.refers().items():
         value = getattr(piece.settings, name, None)
@@ -207,7 +217,7 @@ def _piece_with(piece: Any, fields: Mapping[str, Field], kind: str, old: int, ne
             changed[name] = tuple(dict.fromkeys(new if one == old else one for one in value))
         elif of == kind and value == old:
             changed[name] = new
-    return type(piece)(piece.settings.model_copy(update=changed)) if changed else piece
+    return piece.with_settings(piece.settings.model_copy(update=changed)) if changed else piece
 
 
 def _group_with(group: Group, fields: Mapping[str, Field], kind: str, old: str, new: str) -> Group:
@@ -233,6 +243,12 @@ def _test_with(test: Test, fields: Mapping[str, Field], kind: str, old: str, new
     return test.model_copy(update={"value": value})
 
 
+def _rule_keys() -> Iterator[tuple[int, str]]:
+    for rule in sorted(_rules(), key=lambda rule: rule.id):
+        yield rule.id, rule.key or slug(rule.name)
+
+
 register_reference(
-    Reference("person", "person", lambda: ((person.id, person.email) for person in people().values()))
+    Reference("person", "person", lambda: ((person.id, person.email) for person in people().values())),
+    Reference("rule", "rule", _rule_keys),
 )

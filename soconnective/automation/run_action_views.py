@@ -55,5 +55,6 @@ def undo_run(run_id: int) -> Any:
         run=run,
         name=queries.names_of([run])[run.automation_id],
         effects=taking_back.effects(run),
+        sent=taking_back.sent(run),
     )
     return html, form.status

@@ -52,6 +52,8 @@ class StartRule(Action):
     group = "Flow"
     icon = "bolt"
     Settings = StartRuleSettings
+    references = {"rule_id": "rule"}
+    writes = ("run",)
 
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
@@ -61,7 +63,7 @@ class StartRule(Action):
         target = db.session.get(Automation, self.settings.rule_id or 0)
         if target is None or target.deleted_at is not None:
             raise ActionFailed("The rule to start is gone.")
-        if not target.is_active:
+        if not target.looks:
             raise ActionFailed(f"“{target.name}” is switched off, so it was not started.")
         if target.id == context.rule_id:
             raise ActionFailed("A rule cannot start itself.")
@@ -102,6 +104,8 @@ class CancelWaiting(Action):
     group = "Flow"
     icon = "x"
     Settings = StartRuleSettings
+    references = {"rule_id": "rule"}
+    writes = ("run",)
 
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:

@@ -13,17 +13,17 @@ from wtforms.validators import InputRequired, NumberRange, ValidationError
 from soconnective.automation import apply as applying
 from soconnective.automation import backtest as backtests
 from soconnective.automation import operations, queries, sweeps
+from soconnective.automation import undo_application as undoing
 from soconnective.automation.definition import parse
 from soconnective.automation.models import AutomationRun
 from soconnective.automation.sweep_models import STATES, Sweep, SweepRow
 from soconnective.automation.views import bp
-from soconnective.core import clock
 from soconnective.core.access import may
 from soconnective.core.db import db
 from soconnective.core.forms import RecordForm
 from soconnective.core.listing import Listing
 from soconnective.core.registry import registry
-from soconnective.events import EventRow, event_types
+from soconnective.events import event_types
 
 
 class BacktestForm(RecordForm):
@@ -120,17 +120,10 @@ def _of_backtest(found: Sweep) -> dict[str, Any]:
 def _of_application(found: Sweep) -> dict[str, Any]:
     """What the runs say, by outcome."""
     rows = db.session.execute(
-        select(AutomationRun.outcome, func.count())
-        .join(EventRow, EventRow.id == AutomationRun.event_id)
-        .where(
-            AutomationRun.automation_id == found.automation_id,
-            EventRow.name.like("%.rule_applied"),
-            EventRow.occurred_at >= found.started_at,
-            EventRow.occurred_at <= (found.ended_at or clock.now()),
-        )
-        .group_by(AutomationRun.outcome)
+        undoing.runs_of(found, AutomationRun.outcome, func.count()).group_by(AutomationRun.outcome)
     )
-    return {"counts": {row[0]: row[1] for row in rows}}
+    did, undone = undoing.counts_of(found)
+    return {"counts": {row[0]: row[1] for row in rows}, "did": did, "undone": undone}
 
 
 @bp.post("/sweeps/<id:sweep_id>/cancel")
@@ -139,6 +132,18 @@ def cancel_sweep(sweep_id: int) -> Any:
     found, form = sweeps.get_sweep(sweep_id), RecordForm()
     if form.saved(lambda: sweeps.cancel_sweep(found.id)):
         flash("It stops.", "success")
+    elif form.form_problem:
+        flash(form.form_problem, "info")
+    return redirect(url_for("automations.sweep", sweep_id=found.id))
+
+
+@bp.post("/sweeps/<id:sweep_id>/undo")
+@may("automations.edit")
+def undo_sweep(sweep_id: int) -> Any:
+    """Let a job take back what an application did."""
+    found, form = sweeps.get_sweep(sweep_id), RecordForm()
+    if form.saved(lambda: undoing.undo_application(found)):
+        flash("It is being taken back. What somebody has touched since stays.", "success")
     elif form.form_problem:
         flash(form.form_problem, "info")
     return redirect(url_for("automations.sweep", sweep_id=found.id))

@@ -23,12 +23,14 @@ from soconnective.automation.models import ON_FAILURE, Automation
 from soconnective.automation.naming import long, read_group, say_group, short
 from soconnective.automation.references import Unnamed, id_of, name_of
 from soconnective.automation.registry import action_types, trigger_types
+from soconnective.automation.step_row import MOST_NOTE
 from soconnective.automation.toml import NotToml, headers, read_toml, write_tables
 from soconnective.core.conditions import Field, Group
 
 MOST_RULES, MOST_EXAMPLES = 500, 50
 HEAD = "# The rules of {name}. What applying this text would change: soconnective automations plan FILE\n"
-KNOWN = ("key", "name", "active", "on_failure", "when", "if", "steps", "examples")
+MARKS = ("off", "note")
+KNOWN = ("key", "name", "active", "shadow", "on_failure", "when", "if", "steps", "examples")
 
 
 class BadText(Exception):
@@ -45,7 +47,7 @@ class RuleText:
 
     key: str
     definition: Definition
-    is_active: bool = False
+    state: str = "off"
     examples: list[dict[str, Any]] = field(default_factory=list)
     place: str = ""
 
@@ -60,18 +62,22 @@ class RuleText:
 def rule_table(rule: RuleText) -> dict[str, Any]:
     """The rule as the table to write; raises `Unnamed` for one that cannot be told to others."""
     definition = rule.definition
-    if definition.broken:
-        raise Unnamed(definition.broken)
+    broken = definition.broken or next((step.broken for step in definition.steps if step.broken), None)
+    if broken:  # one that is switched off cannot be written either
+        raise Unnamed(broken)
     fields = definition.conditions.fields
     asked = definition.conditions.tree
     return {
         "key": rule.key,
         "name": definition.name,
-        "active": rule.is_active,
+        "active": rule.state == "on",
+        **({"shadow": True} if rule.state == "shadow" else {}),
         **({"on_failure": definition.on_failure} if definition.on_failure != "undo" else {}),
         "when": {"trigger": definition.trigger.type_id, **_say_settings(definition.trigger, fields)},
         **({"if": say_group(asked, fields)} if asked.items else {}),
-        "steps": [{"do": step.type_id, **_say_settings(step, fields)} for step in definition.steps],
+        "steps": [
+            {"do": step.type_id, **step.marks, **_say_settings(step, fields)} for step in definition.steps
+        ],
         **({"examples": [say_example(one, fields) for one in rule.examples]} if rule.examples else {}),
     }
 
@@ -165,8 +171,13 @@ class _Reader:
         if not isinstance(key, str) or not SHAPE.fullmatch(key) or len(key) > LONGEST + 10:
             self.say("", "a key has small letters, digits and single hyphens: “won-kickoff”.")
         is_active = self.table.get("active", False)
+        is_shadow = self.table.get("shadow", False)
         if not isinstance(is_active, bool):
             self.say("", "active is true or false.")
+        if not isinstance(is_shadow, bool):
+            self.say("", "shadow is true or false.")
+        if is_active is True and is_shadow is True:
+            self.say("", "a rule is active or in the shadow, not both.")
         on_failure = self.table.get("on_failure", "undo")
         if not isinstance(on_failure, str) or on_failure not in ON_FAILURE:
             self.say("", f"on_failure is one of {', '.join(ON_FAILURE)}.")
@@ -179,7 +190,8 @@ class _Reader:
             return None
         definition = Definition(name, trigger, tuple(steps), on_failure, Conditions(tree, record_type))
         examples = self._examples(fields)
-        return RuleText(key, definition, is_active, examples, self.place)
+        state = "on" if is_active else "shadow" if is_shadow else "off"
+        return RuleText(key, definition, state, examples, self.place)
 
     def _name(self) -> str | None:
         name = self.table.get("name")
@@ -216,8 +228,20 @@ class _Reader:
                     f"step {number}", f"there is no action “{kind}”. There is {', '.join(action_types())}."
                 )
                 continue
-            found.append(self._piece(f"step {number}", cls, table, "do", fields))
+            settings = {key: value for key, value in table.items() if key not in MARKS}
+            piece: Any = self._piece(f"step {number}", cls, settings, "do", fields)
+            off, note = self._marks(f"step {number}", table)
+            found.append(piece.marked(off, note) if piece is not None else None)
         return found
+
+    def _marks(self, part: str, table: Mapping[str, Any]) -> tuple[bool, str]:
+        """Whether a step is switched off, and its note."""
+        off, note = table.get("off", False), table.get("note", "")
+        if not isinstance(off, bool):
+            self.say(part, "off is true or false.")
+        if not isinstance(note, str) or len(note) > MOST_NOTE:
+            self.say(part, f"a note is a text of {MOST_NOTE} characters at most.")
+        return off is True, str(note)
 
     def _piece(
         self, part: str, cls: type[Piece], table: Any, head: str, fields: Mapping[str, Field]
@@ -278,4 +302,4 @@ def _ids(kind: str, value: Any) -> Any:
 
 def text_of(rule: Automation, definition: Definition) -> RuleText:
     """A stored rule as it stands in a text."""
-    return RuleText(rule.key or slug(rule.name), definition, rule.is_active, list(rule.examples or ()))
+    return RuleText(rule.key or slug(rule.name), definition, rule.state, list(rule.examples or ()))

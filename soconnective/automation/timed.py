@@ -8,7 +8,7 @@ whoever finds that it is time: a due row, a schedule, a person's button, another
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -30,7 +30,12 @@ Due = tuple[str, datetime]  # the value it is due for, and the moment
 class Addressed(Trigger):
     """Its events are meant for one rule each."""
 
+    is_addressed = True
     article: ClassVar[str]  # "a deal"
+
+    def heard(self) -> Sequence[str]:
+        """No change starts it."""
+        return ()
 
     def match(self, event: DomainEvent) -> Verdict:
         planned = event.snapshot.get("due_at")

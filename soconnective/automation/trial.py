@@ -182,7 +182,8 @@ def _forget_ids(run: Run) -> None:
     """What was made is gone, and its number will be another one's."""
     for step in run.steps:
         step["made"] = [
-            {**made, "id": None} if made["verb"] == "created" else made for made in clean(step["made"])
+            {**made, "id": None} if made["verb"] in ("created", "sent") else made
+            for made in clean(step["made"])
         ]
 
 

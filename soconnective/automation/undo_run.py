@@ -89,8 +89,15 @@ def _changes(events: Sequence[EventRow]) -> list[list[EventRow]]:
     return list(found.values())
 
 
+def sent(run: AutomationRun) -> list[str]:
+    """What left the house, or is about to: the titles of the messages of `run`. They cannot be taken back."""
+    made = [one for step in run.trace.get("steps", ()) for one in step["made"]]
+    return [str(one["title"]) for one in made if one["verb"] == "sent"]
+
+
 def undo_run(run: AutomationRun) -> int:
     """Take back what can be; returns how many things were. Raises `Refused` if there is nothing to take back."""
+    db.session.refresh(run, with_for_update=True)  # two may ask for it in this moment
     if run.undone_at is not None:
         raise Refused("It was undone already.")
     if run.outcome == "waiting":

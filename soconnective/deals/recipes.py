@@ -24,6 +24,11 @@ def _assign() -> Definition:
     return build("Give each new deal an owner", "deal.created", {}, [("assign_owner", how)])
 
 
+def _tell() -> Definition:
+    text = "{{ deal.title }} is won: {{ deal.amount }} {{ deal.currency }}. Well done, {{ actor.name }}!"
+    return build("Tell of a win", "deal.won", {}, [("notify_user", {"who": "admins", "text": text})])
+
+
 def _renewal() -> Definition:
     steps: list[tuple[str, dict[str, Any]]] = [
         ("wait", {"mode": "time", "amount": 330, "unit": "days"}),
@@ -35,5 +40,6 @@ def _renewal() -> Definition:
 register_recipe(
     Recipe("assign-new-deal", "Assign a new lead", "No deal without an owner: each in turn gets the next one.",
            "user-plus", 10, _assign),
+    Recipe("tell-of-win", "Notify on a win", "Who leads the team hears of each won deal at once.", "trophy", 35, _tell),
     Recipe("renewal", "Open the renewal", "Eleven months after a win, the next deal is on the board.", "refresh", 120, _renewal),
 )  # fmt: skip

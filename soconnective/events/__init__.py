@@ -12,7 +12,7 @@ from soconnective.events.event import DomainEvent, EventLink, EventRow
 from soconnective.events.fold import fold
 from soconnective.events.pending import take
 from soconnective.events.reacting import rules
-from soconnective.events.store import Reaction, number, react_with, store, tell
+from soconnective.events.store import Reaction, follow_with, number, react_with, store, tell
 from soconnective.events.watch import Change, Part, Watch, snapshot_now, watch, watched_models, watches_of
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "declare",
     "event_types",
     "fold",
+    "follow_with",
     "init_app",
     "namespace",
     "number",

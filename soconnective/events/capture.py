@@ -1,6 +1,6 @@
 """The after-flush listener: turns what a flush changed into notes, and says each with its blinker signal.
 
-Everything here runs inside the flush: it reads attributes and takes notes; it must not query, add,
+Everything after the flush runs inside it: it reads attributes and takes notes; it must not query, add,
 flush, commit or open a savepoint. A receiver that fails is logged and never reaches the write.
 """
 
@@ -21,7 +21,7 @@ from soconnective.core.history import Before
 from soconnective.events.catalogue import namespace
 from soconnective.events.event import DomainEvent
 from soconnective.events.fold import change_of, plain_changes
-from soconnective.events.pending import Note, pending_of
+from soconnective.events.pending import AS_IT_WAS, Note, pending_of
 from soconnective.events.reacting import current_mode
 from soconnective.events.watch import Kind, Part, Watch, parts, watches
 
@@ -36,6 +36,18 @@ def _on_added(_session: OrmSession, row: Any) -> None:
     """Remember who added a record: several may act before one flush."""
     if type(row) in watches:
         instance_state(row).info[_ADDED_BY] = current_actor()
+
+
+@event.listens_for(Session, "before_flush")
+def _on_before_flush(session: OrmSession, _context: UOWTransaction, _instances: Any) -> None:
+    """Remember how what is about to be deleted is told: afterwards its name and addresses cannot be asked for."""
+    for row in session.deleted:
+        watch = watches.get(type(row))
+        if watch is not None:
+            try:
+                instance_state(row).info[AS_IT_WAS] = watch.snapshot(row)
+            except Exception:
+                log.exception("a %s that is deleted cannot say how it was", watch.record_type)
 
 
 @event.listens_for(Session, "after_flush")

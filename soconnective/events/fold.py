@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session as OrmSession
+from sqlalchemy.orm.attributes import instance_state
 
 from soconnective.core.conditions import fields_of
 from soconnective.core.db import plain
 from soconnective.events.event import DomainEvent
-from soconnective.events.pending import Note
+from soconnective.events.pending import AS_IT_WAS, Note
 from soconnective.events.watch import Change
 
 
@@ -114,7 +115,12 @@ def plain_changes(note: Note) -> dict[str, list[Any]]:
 
 def _as_it_was(note: Note) -> dict[str, Any]:
     """The last values of a deleted record, and the names of what it pointed to."""
-    values = {"id": note.record_id, **{name: plain(old) for name, (old, _new) in note.fields.items()}}
+    told = instance_state(note.record).info.get(AS_IT_WAS, {}) if note.record is not None else {}
+    values = {
+        name: value for name, value in told.items() if not name.endswith("_id")
+    }  # no way to what is gone
+    values["id"] = note.record_id
+    values.update({name: plain(old) for name, (old, _new) in note.fields.items()})
     for name, known in fields_of(note.watch.record_type).items():
         if name in note.members:  # what a list held went with the record
             values[name] = [plain(value) for value in note.members[name][0]]

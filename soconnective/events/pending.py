@@ -22,6 +22,7 @@ from soconnective.events.reacting import LOUDEST, Mode
 from soconnective.events.watch import Kind, Watch
 
 _KEY = "events.pending"
+AS_IT_WAS = "events.as_it_was"  # of a record that is deleted: its last snapshot, in its state
 
 
 @dataclass(slots=True, eq=False)

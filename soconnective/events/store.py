@@ -29,6 +29,7 @@ class Reaction:
     write: Callable[[OrmSession], None] | None = None
 
 
+Follower = Callable[[OrmSession, Sequence[DomainEvent]], None]
 Reactor = Callable[[OrmSession, list[DomainEvent]], Reaction]
 
 _events: Any = EventRow.__table__
@@ -36,6 +37,7 @@ _links: Any = EventLink.__table__
 _insert_events = insert(_events).inline()
 _insert_links = insert(_links)
 _reactor: list[Reactor] = []
+_followers: list[Follower] = []
 
 _TOLD = "events.told"
 _AHEAD = 8  # ids taken from PostgreSQL's sequence at once; gaps do no harm
@@ -46,6 +48,12 @@ _next_postgresql = text("SELECT nextval('events_id_seq') FROM generate_series(1,
 def react_with(reactor: Reactor) -> None:
     """Register the one that reacts to events: the automation engine."""
     _reactor[:] = [reactor]
+
+
+def follow_with(follower: Follower) -> None:
+    """Register one that hears of every event, those included that nobody is to react to."""
+    if follower not in _followers:
+        _followers.append(follower)
 
 
 def tell(session: OrmSession, events: Sequence[DomainEvent]) -> None:
@@ -72,6 +80,8 @@ def drain(session: OrmSession) -> None:
     reaction = _reactor[0](session, wanted) if wanted and _reactor else Reaction()
     if unnumbered := [fact for fact in reaction.events if fact.id is None]:  # the engine failed before
         number(session, unnumbered)
+    for follower in _followers:
+        follower(session, [*events, *reaction.events])
     store(session, [*events, *reaction.events])
     if reaction.write is not None:
         reaction.write(session)

@@ -33,7 +33,7 @@ class Email(Channel):
             event=event,
             automation_id=context.rule_id,
         )
-        made = (Made("mail", mail, mail.subject),)
+        made = (Made("mail", mail, mail.subject, "created" if mail.state == "suppressed" else "sent"),)
         if mail.state == "suppressed":
             return StepResult(f"e-mail to {mail.to_address} held back", made, (mail.error,))
         return StepResult(f"e-mail to {mail.to_address} on its way", made)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any
 
+from soconnective.automation.undelivered import Undelivered, tell_undelivered
 from soconnective.core import clock
 from soconnective.core.db import db
 from soconnective.jobs import GiveUp, Job, OutsideJob, RetryLater
@@ -49,6 +50,7 @@ class SendMail(OutsideJob):
         now = clock.now()
         if message.is_automatic and (reason := too_much_left(account, message, now)) is not None:
             message.state, message.error = "suppressed", f"Held back: {reason}."
+            _tell(message, is_told=False)
             return None
         message.state, message.error = "queued", ""
         message.attempts += 1
@@ -77,6 +79,15 @@ class SendMail(OutsideJob):
         message = db.session.get(MailMessage, job.payload["message_id"])
         if message is not None and message.state == "queued":
             message.state, message.error = "failed", reason
+            _tell(message)
+
+
+def _tell(message: MailMessage, *, is_told: bool = True) -> None:
+    """A rule's mail that nobody gets; one that is a notice itself tells of nothing."""
+    if message.automation_id is not None:
+        title = f"“{message.subject}” to {message.to_address}"
+        what = Undelivered(message.automation_id, "mail", message.id, title, message.error)
+        tell_undelivered(message.event_id, what, is_told=is_told)
 
 
 def _mail(message: MailMessage, account: MailAccount) -> Mail:

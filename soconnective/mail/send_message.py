@@ -19,6 +19,7 @@ from soconnective.automation.contracts import (
     Settings,
     StepResult,
 )
+from soconnective.automation.references import Reference, register_reference
 from soconnective.automation.registry import register_action
 from soconnective.core.errors import Refused
 from soconnective.core.fields import IdField
@@ -60,6 +61,7 @@ class SendMessage(Action):
 
     channel: ClassVar[Channel]
     Settings = SendMessageSettings
+    references: ClassVar[Mapping[str, str]] = {"template_id": "template"}
     group = "Messages"
 
     @classmethod
@@ -223,6 +225,11 @@ def offer(channel: Channel) -> type[SendMessage]:
     )
     register_action(made)
     return made
+
+
+register_reference(
+    Reference("template", "template", lambda: sorted((i, one.name) for i, one in known_templates().items()))
+)
 
 
 def _owner(context: RunContext, own: str) -> Recipient:

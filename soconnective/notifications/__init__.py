@@ -9,11 +9,21 @@ sends no mail itself: whoever can registers with `mail_with`.
 from flask import Flask
 
 from soconnective.core.registry import SettingsSection, registry
-from soconnective.notifications import action, queries, retention, rule_news, views
+from soconnective.notifications import action, queries, retention, rule_news, undelivered_news, views
 from soconnective.notifications.kinds import Kind, mail_with, register_kind
 from soconnective.notifications.operations import notify
 
-__all__ = ["Kind", "action", "init_app", "mail_with", "notify", "register_kind", "retention", "rule_news"]
+__all__ = [
+    "Kind",
+    "action",
+    "init_app",
+    "mail_with",
+    "notify",
+    "register_kind",
+    "retention",
+    "rule_news",
+    "undelivered_news",
+]
 
 
 def init_app(app: Flask) -> None:

@@ -67,6 +67,7 @@ class NotifyUser(Action):
     icon = "bell"
     Settings = NotifyUserSettings
     form = NotifyUserForm
+    writes = ("notification",)
     only_adds = True
 
     def run(self, context: RunContext) -> StepResult:

@@ -81,6 +81,9 @@ class _TagStep(Action):
         made = Made(target, record.id, registry.record_types[target].title(record), "changed")
         return StepResult(f"{self.done} {tag.name}", (made,))
 
+    def written(self, scope: Scope) -> dict[str, Any]:
+        return {f"tag_{self.verb}:{self.settings.target}": str(self.settings.tag_id)}
+
     def _change(self, record: Any, tag: Tag) -> bool:
         raise NotImplementedError(self.type_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -52,6 +53,10 @@ class TagTrigger(Trigger):
     references = {"tag_id": "tag"}
     form = WhichTagForm
 
+    def heard(self) -> Sequence[str]:
+        tag_id = self.settings.tag_id
+        return self.reads if tag_id is None else [f"{name}={tag_id}" for name in self.reads]
+
     def match(self, event: DomainEvent) -> Verdict:
         wanted = self.settings.tag_id
         if wanted is None:
@@ -84,6 +89,6 @@ def on_tags(record_type: str, who: str, group: str) -> tuple[type[Trigger], type
 def _trigger(record_type: str, what: str, side: int, label: str, group: str) -> type[Trigger]:
     parts = {
         "type_id": f"{record_type}.tag_{what}", "record_type": record_type, "label": label, "group": group,
-        "icon": "tag", "side": side, "reads": (f"{record_type}.{FIELD}",),
+        "icon": "tag", "side": side, "reads": (f"tag_{'add' if side else 'remove'}:{record_type}",),
     }  # fmt: skip
     return type(f"{record_type.capitalize()}Tag{what.capitalize()}", (TagTrigger,), parts)

@@ -53,6 +53,23 @@ def _silence() -> Definition:
     return build("Remind after a week of silence", "deal.stage_changed", {}, steps)
 
 
+def _quiet() -> Definition:
+    steps: list[Step] = [
+        (
+            "notify_user",
+            {"who": "owner", "text": "Nothing has happened about {{ deal.title }} for two weeks."},
+        ),
+        _task("Call about {{ deal.title }}: it is quiet", 1),
+    ]
+    return build(
+        "Wake a quiet deal",
+        "deal.went_silent",
+        {"days": 14},
+        steps,
+        conditions=_asks(("status", "is", "open")),
+    )
+
+
 def _proposal() -> Definition:
     proposal = stage("Proposal", place=2)
     asked = _asks(("stage_id", "is", str(proposal or "")))
@@ -123,6 +140,8 @@ register_recipe(
            "trophy", 30, _won),
     Recipe("remind-silence", "Remind after days of silence", "A deal that has not moved for a week comes back to its owner.",
            "clock", 40, _silence),
+    Recipe("quiet-deal", "Wake a quiet deal", "No call, no note, no change for two weeks: its owner hears of it.",
+           "bell", 45, _quiet),
     Recipe("follow-up-proposal", "Follow up the proposal", "Five days without an answer: ask what they think.", "mail", 50, _proposal),
     Recipe("feedback-lost", "Ask for feedback on a lost deal", "A week later they tell you the real reason.", "message", 60, _lost),
     Recipe("big-deal", "Tell a manager of a big deal", "From 10,000 on, somebody should look early.", "coin", 70, _big),

@@ -80,6 +80,8 @@ class CallWebhook(Action):
     icon = "world"
     Settings = CallWebhookSettings
     form = CallWebhookForm
+    references = {"endpoint_id": "endpoint"}
+    writes = ("delivery",)
     only_adds = True
 
     def run(self, context: RunContext) -> StepResult:

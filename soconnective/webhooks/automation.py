@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field as Setting
 from wtforms import Form, SelectChoice
 
 from soconnective.automation.contracts import Check, Scope, Settings, Trigger, Verdict
+from soconnective.automation.references import Reference, register_reference
 from soconnective.automation.registry import register_trigger
 from soconnective.core.conditions import Field, register_fields, register_more_fields
 from soconnective.core.fields import IdField
@@ -47,6 +49,11 @@ class WebhookReceived(Trigger):
     icon = "world"
     Settings = ReceivedSettings
     form = ReceivedForm
+    references = {"hook_id": "hook"}
+
+    def heard(self) -> Sequence[str]:
+        """Nothing that a rule writes starts it."""
+        return ()
 
     def match(self, event: DomainEvent) -> Verdict:
         wanted = self.settings.hook_id
@@ -71,6 +78,11 @@ class WebhookReceived(Trigger):
         return [("hook_id", "This webhook does not exist any more. Choose another one.")]
 
 
+def by_id(rows: list[Any]) -> list[Any]:
+    """In an order that stays when one of them is renamed."""
+    return sorted(rows, key=lambda row: row.id)
+
+
 def _mapped_fields() -> list[Field]:
     return [
         Field(name, f"{name} (from {path})", "text", lambda name=name: WebhookCall.fields[name].as_string())  # type: ignore[misc]
@@ -80,10 +92,14 @@ def _mapped_fields() -> list[Field]:
 
 register_fields(
     "webhook",
-    Field("hook_id", "webhook", "choice", lambda: WebhookCall.hook_id, choices=lambda: [(str(h.id), h.name) for h in queries.hooks()], shown="title"),
+    Field("hook_id", "webhook", "choice", lambda: WebhookCall.hook_id, choices=lambda: [(str(h.id), h.name) for h in queries.hooks()], shown="title", reference="hook"),
     Field("external_id", "id of the call", "text", lambda: WebhookCall.external_id),
     Field("received_at", "received", "moment", lambda: WebhookCall.received_at),
     Field("contact_id", "contact", "record", lambda: WebhookCall.contact_id, record_type="contact", shown="contact"),
 )  # fmt: skip
 register_more_fields("webhook", _mapped_fields)
+register_reference(
+    Reference("hook", "webhook", lambda: ((row.id, row.name) for row in by_id(queries.hooks()))),
+    Reference("endpoint", "endpoint", lambda: ((row.id, row.name) for row in by_id(queries.endpoints()))),
+)
 register_trigger(WebhookReceived)

@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 
 from sqlalchemy import select
 
+from soconnective.automation.undelivered import Undelivered, tell_undelivered
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.secrets import SecretLost, open_secret
@@ -110,6 +111,10 @@ class DeliverWebhook(OutsideJob):
         delivery = delivery_of(job)
         if delivery is not None:
             delivery.state, delivery.said = "failed", reason
+            if job.actor_kind == "automation" and job.actor_id is not None:
+                title = str(job.payload.get("about", delivery.event_name))
+                what = Undelivered(job.actor_id, "webhook_delivery", delivery.id, title, reason)
+                tell_undelivered(delivery.event_id, what)
 
 
 def delivery_of(job: Job) -> WebhookDelivery | None:

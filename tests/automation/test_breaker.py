@@ -11,6 +11,8 @@ from flask import Flask
 from sqlalchemy import event, select
 
 from soconnective.automation import breaker
+from soconnective.automation.apply import start_applying
+from soconnective.automation.by_hand import run_on
 from soconnective.automation.contracts import Action, ActionFailed, RunContext, StepResult
 from soconnective.automation.models import Automation, AutomationRun
 from soconnective.automation.operations import set_active
@@ -22,6 +24,7 @@ from soconnective.deals.models import Deal
 from soconnective.deals.operations import create_deal, update_deal
 from soconnective.jobs import Worker
 from soconnective.timeline.models import Note
+from tests.automation.timed import work
 from tests.factories.records import make_deal, make_rule
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -315,3 +318,36 @@ def test_the_count_reads_an_index_alone(inside: Any, limit: Any, database_kind: 
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
         said = " ".join(row[3] for row in plan)
         assert "ix_automation_runs_outcomes" in said and "SCAN" not in said, said
+
+
+def test_what_is_asked_for_runs_as_often_as_asked(app: Flask, inside: Any, limit: Any) -> None:
+    """Applied to what exists, chosen in a list, due at nine: once for each record, and that is no running away."""
+    limit(per_minute=3, per_record=3)
+    with clock.at(NOON):
+        ids = [make_deal(inside.stages["Lead"], f"Deal {n}").id for n in range(6)]
+        rule = make_rule("deal.updated", NOTE)
+        by_hand = make_rule("deal.picked_by_hand", NOTE, "By hand")
+        made, picked = rule.id, by_hand.id
+        with write_transaction():
+            start_applying(rule)
+            run_on(by_hand, ids)
+    work(NOON)
+    assert outcomes() == ["succeeded"] * 12
+    assert [db.session.get_one(Automation, one).is_active for one in (made, picked)] == [True, True]
+    with clock.at(NOON):  # what was asked for does not count towards what happens by itself, either
+        for number, one in enumerate([*ids[:3], ids[3]]):
+            assert rule_now().is_active, number
+            with write_transaction():
+                update_deal(db.session.get_one(Deal, one), source=f"S{number}")
+    assert not rule_now().is_active
+
+
+def test_a_rule_that_rules_start_is_counted(inside: Any, limit: Any) -> None:
+    limit(per_minute=2)
+    with clock.at(NOON):
+        target = make_rule("deal.rule_started", NOTE, "Target")
+        make_rule("deal.created", [("start_rule", {"rule_id": target.id})], "Starter")
+    make_deals(inside, [0, 1])
+    assert rule_now("Target").is_active
+    make_deals(inside, [2])
+    assert not rule_now("Target").is_active

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from soconnective.appointments.models import Appointment
 from soconnective.appointments.operations import schedule_appointment
+from soconnective.automation.due_fire import take_due
 from soconnective.automation.models import Automation, AutomationRun
 from soconnective.automation.recipes import offered, recipes
 from soconnective.core import clock
@@ -25,6 +26,7 @@ from soconnective.deals.operations import update_deal
 from soconnective.deals.pipeline_operations import replace_stage
 from soconnective.jobs.queue import claim
 from soconnective.jobs.worker import perform
+from soconnective.notifications.models import Notification
 from soconnective.tasks.models import Task
 from soconnective.tasks.operations import complete_task, create_task
 from soconnective.timeline.models import Note
@@ -97,6 +99,28 @@ def kick_off_won(w: World) -> None:
     w.move(w.deal(title="Roll-out", contact_ids=[ana.id]), "Won")
     assert tasks() == [("Kick-off call with Ana Ruiz", day(2), None)]
     assert notes() == ["Roll-out is won. Hand over to delivery."]
+
+
+def tell_of_win(w: World) -> None:
+    w.move(w.deal(title="Roll-out", amount="500"), "Won")
+    told = list(db.session.scalars(select(Notification).order_by(Notification.person_id)))
+    assert [one.person_id for one in told] == [w.team.owner.id, w.team.admin.id]
+    assert "Roll-out is won: 500.00 EUR" in told[0].title
+
+
+def quiet_deal(w: World) -> None:
+    w.later(minutes=1)  # what is there already is planned
+    quiet, won = w.deal(title="Quiet", owner_id=w.team.member.id), w.deal(title="Done")
+    w.move(won, "Won")
+    for days in (13, 2):
+        assert tasks() == []
+        w.now += timedelta(days=days)
+        with clock.at(w.now):
+            take_due(w.now)
+        w.later(minutes=1)
+    assert tasks() == [("Call about Quiet: it is quiet", day(16), w.team.member.id)]
+    (told,) = db.session.scalars(select(Notification))
+    assert told.person_id == w.team.member.id and told.record_id == quiet.id
 
 
 def remind_silence(w: World) -> None:
@@ -196,7 +220,7 @@ def renewal(w: World) -> None:
 
 
 EFFECTS = [
-    assign_new_deal, follow_up_qualified, kick_off_won, remind_silence, follow_up_proposal, feedback_lost, big_deal,
+    assign_new_deal, follow_up_qualified, kick_off_won, tell_of_win, remind_silence, quiet_deal, follow_up_proposal, feedback_lost, big_deal,
     hand_over, welcome_contact, chase_overdue, prepare_appointment, first_call, renewal,
 ]  # fmt: skip
 

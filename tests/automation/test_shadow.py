@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 
+from soconnective.automation.by_hand import hand_rules, press, run_on
 from soconnective.automation.definition import build
+from soconnective.automation.due_queries import coming
 from soconnective.automation.models import Automation, AutomationRun
 from soconnective.automation.operations import (
     create_automation,
@@ -17,6 +21,7 @@ from soconnective.automation.operations import (
     set_state,
     update_automation,
 )
+from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.deals.models import Deal
@@ -25,6 +30,7 @@ from soconnective.jobs import Job
 from soconnective.tasks.models import Task
 from soconnective.timeline.models import Note
 from tests.automation.test_faults import PLANTED, Faulty, pieces  # noqa: F401  a fixture
+from tests.automation.timed import tick, work
 from tests.factories.records import KICKOFF, make_deal, make_rule, move
 
 NOTE = ("log_note", {"body": "{{ deal.title }}"})
@@ -149,3 +155,41 @@ def test_a_draft_saved_off_is_off(inside: Any) -> None:
     with write_transaction():
         rule = create_automation(build("x", "deal.won", {}, [NOTE]))
     assert rule.state == "off"
+
+
+def test_rules_that_no_change_starts_look_from_the_shadow_too(app: Flask, inside: Any) -> None:
+    """Due, scheduled, by a button, on a selection, or started by another rule."""
+    close = {"field": "expected_close_on", "amount": 3, "unit": "days", "direction": "before", "at": "09:00"}
+    daily = {"weekdays": [1], "at": "10:00"}
+    now = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    with clock.at(now):
+        record = make_deal(inside.stages["Lead"], expected_close_on=date(2026, 3, 20)).id
+        ids = [
+            shadowed(trigger="deal.date_reached", settings=close, steps=[NOTE], name="Due").id,
+            shadowed(trigger="deal.schedule_due", settings=daily, steps=[NOTE], name="Daily").id,
+        ]
+        button = shadowed(trigger="deal.picked_by_hand", steps=[NOTE], name="Button")
+        target = shadowed(trigger="deal.rule_started", steps=[NOTE], name="Target")
+        starter = make_rule("deal.picked_by_hand", [("start_rule", {"rule_id": target.id})], "Starter")
+        assert {i for i, _name in hand_rules("deal")} == {button.id, starter.id}
+        with write_transaction():
+            press(button, record)
+            press(starter, record)
+            run_on(button, [record])
+    work(now)
+    tick(datetime(2026, 3, 3, 9, 1, tzinfo=UTC))
+    tick(datetime(2026, 3, 17, 8, 1, tzinfo=UTC))
+    rows = db.session.scalars(select(AutomationRun).order_by(AutomationRun.id)).all()
+    names = {rule.id: rule.name for rule in db.session.scalars(select(Automation))}
+    assert [(names[row.automation_id or 0], row.outcome) for row in rows] == [
+        ("Button", "shadowed"),
+        ("Starter", "succeeded"),
+        ("Target", "shadowed"),
+        ("Button", "shadowed"),
+        ("Daily", "shadowed"),
+        ("Due", "shadowed"),
+        ("Daily", "shadowed"),
+    ]
+    assert made()[1] == 0
+    daily_rule = db.session.get_one(Automation, ids[1])
+    assert coming(daily_rule, definition_of(daily_rule))

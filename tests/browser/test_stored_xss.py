@@ -104,7 +104,7 @@ def found_on(app: Flask, page: Any, ids: dict[str, int]) -> tuple[int, list[str]
             url
             and "GET" in rule.methods
             and app.view_functions[rule.endpoint].permission
-            and rule.endpoint != "dashboard.pick"
+            and rule.endpoint not in ("dashboard.pick", "automations.export")  # no pages
         ):
             urls.append(url)
     for url in urls:

@@ -139,8 +139,13 @@ def test_a_tenant_is_its_id_however_it_came(inside: Any) -> None:
             tenant_id_of(wrong)
 
 
+def below(cls: type) -> set[Any]:
+    """Every class that comes of `cls`."""
+    return {found for child in cls.__subclasses__() for found in {child, *below(child)}}
+
+
 def test_every_table_with_a_tenant_has_its_walls() -> None:
-    owned = {cls.__tablename__ for cls in TenantOwned.__subclasses__() if hasattr(cls, "__tablename__")}
+    owned = {cls.__tablename__ for cls in below(TenantOwned) if hasattr(cls, "__tablename__")}
     instance = {"tenants", "users", "memberships", "invitations", "rate_windows", "workers", "ticks"}
     by_hand = {
         "event_links",

@@ -63,6 +63,25 @@ def test_where_rules_name_a_stage_and_its_replacement(inside: Any, make: Any, pl
         assert fresh == definition
 
 
+def test_what_is_switched_off_stays_so_when_it_names_another_stage(inside: Any) -> None:
+    lead, won = inside.stages["Lead"], inside.stages["Won"]
+    asked = {"conditions": {"match": "all", "items": [asks("stage_id", "is", str(lead))]}}
+    steps = [
+        ("move_stage", {"stage_id": lead}, {"off": True, "note": "not yet"}),
+        ("if", asked, {"off": True}),
+        ("end_if", {}),
+        ("log_note", {"body": "x"}),
+    ]
+    fresh = replaced(build("A", "deal.won", {}, steps), "stage", lead, won)
+    assert [(s.is_off, s.note) for s in fresh.steps] == [
+        (True, "not yet"),
+        (True, ""),
+        (False, ""),
+        (False, ""),
+    ]
+    assert fresh.steps[0].settings.stage_id == won
+
+
 def test_a_replacement_that_is_there_already_stands_once(inside: Any) -> None:
     old, new = inside.stages["Proposal"], inside.stages["Lead"]
     definition = build(

@@ -80,12 +80,14 @@ class Running:
     def __init__(self, post: Post, port: int = 0, ssl_context: Any = None) -> None:
         self.post = post
         self.loop = asyncio.new_event_loop()
-        self.server = self.loop.run_until_complete(
-            self.loop.create_server(post.protocol, "127.0.0.1", port, ssl=ssl_context)
-        )
-        post.port = self.server.sockets[0].getsockname()[1]
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
+        self.thread.start()  # not begun from here: the browser's tests have a loop of their own in this thread
+        begin = self._listen(port, ssl_context)
+        self.server = asyncio.run_coroutine_threadsafe(begin, self.loop).result(10)
+        post.port = self.server.sockets[0].getsockname()[1]
+
+    async def _listen(self, port: int, ssl_context: Any) -> asyncio.Server:
+        return await self.loop.create_server(self.post.protocol, "127.0.0.1", port, ssl=ssl_context)
 
     def stop(self) -> None:
         async def _end() -> None:

@@ -39,7 +39,7 @@ def test_a_rule_sends_one_mail_with_text_and_html(
     mail = mails()[0]
     assert (last().outcome, last().detail) == ("succeeded", "e-mail to ana@x.example on its way")
     assert last().trace["steps"][0]["made"][0] == {
-        "type": "mail", "id": mail.id, "title": "Welcome Ana <b>", "verb": "created"
+        "type": "mail", "id": mail.id, "title": "Welcome Ana <b>", "verb": "sent"
     }  # fmt: skip
     assert (mail.state, mail.addressee_type, mail.addressee_id) == ("queued", "contact", contact.id)
     assert (mail.record_type, mail.record_id, mail.automation_id) == ("contact", contact.id, rule.id)

@@ -151,7 +151,7 @@ def test_choosing(app: Flask, inside: Any, owner: Any, mails: list[Any]) -> None
     page = owner.get(CHOICES).text
     for words in ("A rule tells you something", "A rule failed", "A rule was paused", "owner@acme.example"):
         assert words in page
-    assert page.count("checked") == 3  # in the app, all of them
+    assert page.count("checked") == 4  # in the app, all of them
     assert owner.post(CHOICES, data={"message-mail": "y", "rule_failed-app": "y"}).status_code == 302
     assert owner.get(CHOICES).text.count("checked") == 2
     tell(inside.owner)

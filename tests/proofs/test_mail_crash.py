@@ -19,7 +19,7 @@ from tests.mail.conftest import Post, Running, make_account
 from tests.proofs.nursery import Birth, Nursery
 from tests.proofs.test_jobs_crash import alive
 
-NAME = "6d Crash of workers that send mail"
+NAME = "6e Crash of workers that send mail"
 
 
 class PostOffice:

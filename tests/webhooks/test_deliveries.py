@@ -17,6 +17,7 @@ from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.secrets import open_secret
 from soconnective.jobs import Job, Worker
+from soconnective.notifications.models import Notification
 from soconnective.webhooks import sending
 from soconnective.webhooks.models import WebhookDelivery, WebhookEndpoint
 from soconnective.webhooks.operations import (
@@ -165,6 +166,11 @@ def test_it_is_tried_again_under_the_same_id_until_it_is_given_up(
     found = delivery()
     assert (found.state, found.attempts) == ("failed", sending.DeliverWebhook.most_attempts)
     assert {headers["webhook-id"] for _path, headers, _body in other.got} == {found.key}
+    run = db.session.scalars(select(AutomationRun)).one()
+    assert run.detail.startswith("webhook on its way; not delivered: deal.won to ")
+    assert "answered 500" in run.trace["steps"][0]["remarks"][-1]
+    rows = db.session.scalars(select(Notification)).all()
+    assert {(row.kind, row.record_type, row.record_id) for row in rows} == {("undelivered", "run", run.id)}
     other.answers = [(200, {}, b"")]
     with write_transaction():
         deliver_again(found, db.session.scalars(select(Job).where(Job.key == found.key)).one())

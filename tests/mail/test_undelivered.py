@@ -1,0 +1,71 @@
+"""A mail of a rule that nobody gets: its run says so, who answers for the rule is told, and that goes round in no circle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from soconnective.automation.models import AutomationRun
+from soconnective.core.db import db, write_transaction
+from soconnective.jobs import Worker
+from soconnective.notifications.models import Notification
+from soconnective.notifications.operations import choose
+from tests.factories.records import make_contact
+from tests.mail.conftest import Post, later, mails, work
+from tests.mail.test_sending import last, send
+
+NOBODY = "550 5.1.1 no such person"
+
+
+def told() -> list[tuple[int, str, str]]:
+    db.session.expire_all()
+    rows = db.session.scalars(select(Notification).order_by(Notification.id))
+    return [(row.person_id, row.kind, row.text) for row in rows]
+
+
+def test_a_mail_that_is_given_up_is_told_once(inside: Any, account: Any, post: Post, worker: Worker) -> None:
+    send()
+    post.answers = [NOBODY, NOBODY]
+    make_contact("Ana", "Ruiz", "ana@x.example")
+    make_contact("Ben", "Ruiz", "ben@x.example")
+    assert told() == []
+    work(worker, inside, 4)
+    assert "not delivered: “Welcome Ben” to ben@x.example: " in last().detail
+    assert NOBODY in last().trace["steps"][0]["remarks"][-1] and last().outcome == "succeeded"
+    assert {(person, kind) for person, kind, _text in told()} == {
+        (inside.owner.id, "undelivered"),
+    }
+    assert len(told()) == 2  # the server names the address: two reasons
+    row = db.session.scalars(select(Notification)).first()
+    assert row is not None and (row.record_type, row.record_id) == ("run", first_run().id)
+
+
+def first_run() -> AutomationRun:
+    return db.session.scalars(select(AutomationRun).order_by(AutomationRun.id)).first()  # type: ignore[return-value]
+
+
+def test_a_notice_that_cannot_be_sent_either_ends_there(
+    inside: Any, account: Any, post: Post, worker: Worker
+) -> None:
+    with write_transaction():
+        choose(inside.owner.id, {"undelivered": (True, True)})
+    send()
+    post.answers = [NOBODY] * 9
+    make_contact("Ana", "Ruiz", "ana@x.example")
+    for _ in range(4):
+        later(worker, inside)
+    assert [mail.state for mail in mails()] == ["failed"] * 2  # the rule's, and the notice of it
+    assert len(told()) == 1
+
+
+def test_what_was_sent_stands_on_the_page_that_undoes(
+    inside: Any, account: Any, post: Post, worker: Worker, owner: FlaskClient
+) -> None:
+    send()
+    make_contact("Ana", "Ruiz", "ana@x.example")
+    run_id = last().id
+    db.session.rollback()
+    page = owner.get(f"/dashboard/automations/runs/{run_id}/undo").text
+    assert "What was sent stays sent: <strong>Welcome Ana</strong>." in page
