@@ -22,7 +22,7 @@ from soconnective.automation.registry import register_action
 from soconnective.contacts.identities import normalise
 from soconnective.contacts.models import Contact, ContactIdentity
 from soconnective.contacts.operations import Identity, create_contact, update_contact
-from soconnective.core.db import db
+from soconnective.core.db import db, savepoint
 from soconnective.core.errors import Refused
 from soconnective.core.forms import clean_text
 from soconnective.webhooks.models import WebhookCall
@@ -159,7 +159,7 @@ def _create(ways: dict[str, str], texts: dict[str, str]) -> tuple[Contact, str]:
         last = texts["email"][:NAME] if "email" in ways else texts["phone"][:NAME]
     identities = [Identity(kind, texts[kind][:254]) for kind in ways]
     try:
-        with db.session.begin_nested():
+        with savepoint(db.session()):
             return create_contact(first or None, last or None, identities=identities), "contact created"
     except (IntegrityError, Refused):
         found = _with("email", ways["email"]) if "email" in ways else []

@@ -18,7 +18,9 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session as OrmSession
+from sqlalchemy.orm import SessionTransaction
 
 from soconnective.core import postgresql, sqlite
 from soconnective.core.errors import TransactionLost
@@ -145,15 +147,22 @@ def savepoint(session: OrmSession) -> Iterator[None]:
     """A savepoint that leaves nothing behind when it fails, in the database or in the session.
 
     A flush that fails ends the savepoint at once. If the failure was swallowed, what was added or
-    changed afterwards belongs to nothing any more: it would be flushed with the next work.
+    changed afterwards belongs to nothing any more: it would be flushed with the next work. SQLAlchemy
+    alone would leave such a savepoint without a word, as if all of it were kept.
     """
     with session.begin_nested() as nested:
         try:
             yield
+            _require_active(nested)
         except BaseException:
             if not nested.is_active:
                 _forget_unsaved(session)
             raise
+
+
+def _require_active(nested: SessionTransaction) -> None:
+    if not nested.is_active:
+        raise InvalidRequestError("an error of the database was hidden, and what was done is lost")
 
 
 def _forget_unsaved(session: OrmSession) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, abort
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError, StatementError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
@@ -62,6 +62,21 @@ def test_a_savepoint_forgets_what_came_after_a_hidden_failure(inside: Any) -> No
                 db.session.add(Company(name="left over"))
             raise RuntimeError("planted")
     assert sorted(db.session.scalars(db.select(Company.name))) == ["Doomed", "Kept"]
+
+
+def test_a_savepoint_in_which_an_error_was_hidden_is_never_taken_for_kept(inside: Any) -> None:
+    def hide_an_error() -> None:
+        with savepoint(db.session()):
+            create_company("Lost")
+            with suppress(IntegrityError):
+                db.session.add(Task(title="x", status="nonsense", priority="normal"))
+                db.session.flush()
+
+    with write_transaction():
+        with pytest.raises(InvalidRequestError, match="was hidden, and what was done is lost"):
+            hide_an_error()
+        create_company("Kept")
+    assert list(db.session.scalars(db.select(Company.name))) == ["Kept"]
 
 
 def test_leaving_a_tenant_after_an_error_drops_what_was_not_saved(app: Flask, team: Any) -> None:

@@ -141,30 +141,8 @@ def faults(kind: str) -> dict[str, Fault]:
     return {**_EVERYWHERE, **(_SQLITE if kind == "sqlite" else _POSTGRESQL)}
 
 
-# Faults of the action's own INSERT: a trigger in the database refuses what carries the fault's name.
+# The ways in which a trigger in the database can refuse a row.
 SQLITE_TRIGGERS = ("ROLLBACK", "ABORT", "FAIL")
-MARK = "planted by a trigger"
-
-
-def trigger_statements(kind: str) -> list[str]:
-    """Triggers on what actions write: text with `MARK` and the trigger's way ends in that way."""
-    columns = (("tasks", "title"), ("notes", "body"))
-    if kind == "sqlite":
-        return [
-            f"CREATE TRIGGER planted_{table}_{way} AFTER INSERT ON {table} WHEN NEW.{column} LIKE '{MARK} {way}%' "
-            f"BEGIN SELECT RAISE({way}, 'planted'); END"
-            for table, column in columns
-            for way in SQLITE_TRIGGERS
-        ]
-    made = [
-        f"CREATE FUNCTION planted_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"IF NEW.{column} LIKE '{MARK}%' THEN RAISE EXCEPTION 'planted'; END IF; RETURN NEW; END $$"
-        for table, column in columns
-    ]
-    return made + [
-        f"CREATE TRIGGER planted_{table} AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION planted_{table}()"
-        for table, _column in columns
-    ]
 
 
 def sampled(items: list[Any], number: int) -> list[Any]:

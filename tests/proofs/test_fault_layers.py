@@ -24,7 +24,7 @@ from soconnective.deals.operations import move_deal, update_deal
 from soconnective.events import capture, namespace
 from tests.factories.records import make_deal
 from tests.proofs.faults import faults
-from tests.proofs.test_fault_matrix import NAME, Case, Injector, World, attempt, wrong
+from tests.proofs.small_world import NAME, Case, Injector, World, attempt, wrong
 
 STORE = sys.modules["soconnective.events.store"]  # the package has a function of that name
 # Where a fault strikes: the module or class, its attribute, and whether the save may still go through.
