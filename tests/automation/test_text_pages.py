@@ -62,7 +62,7 @@ def test_a_change_is_shown_and_then_applied(owner: FlaskClient, text: str, names
     page = owner.post(IMPORT, data={"text": changed, "op": "plan"})
     assert page.status_code == 200 and names() == ["One", "Two"]
     assert "renamed from “Two” to “Second”" in said(page.text) and "1 change, 1 as it is." in said(page.text)
-    assert "<del>When a deal is won → log note “two lines &lt;b&gt;" in page.text
+    assert "<del>When a deal is won → log note “two ⏎ lines &lt;b&gt;" in page.text
     sent = form_to(page.text, IMPORT).data(op="apply")
     assert owner.post(IMPORT, data=sent).status_code == 302
     assert names() == ["One", "Second"] and "Applied: 1 change, 1 as it is." in owner.get("/dashboard").text
