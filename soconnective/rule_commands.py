@@ -16,6 +16,7 @@ from soconnective.accounts import queries
 from soconnective.automation import plan as rules
 from soconnective.automation import replay as replays
 from soconnective.automation.examples import failures
+from soconnective.automation.rule_choice import expecting
 from soconnective.automation.text import BadText, read_rules
 from soconnective.automation.toml import MOST_CHARACTERS
 from soconnective.core.access import Actor, acting_as
@@ -91,10 +92,11 @@ def test_command(file: Path, workspace: str | None) -> None:
     """Judge the examples in FILE; nothing is changed. Ends with 1 if one does not hold."""
     text = _read(file)
     with _inside(workspace), _said_plainly(), read_transaction():
-        found = read_rules(text)
-        failed = [
-            f"{rule.place}, {said}" for rule in found for said in failures(rule.definition, rule.examples)
-        ]
+        with expecting(rules.expected_rules(text)):
+            found = read_rules(text)
+            failed = [
+                f"{rule.place}, {said}" for rule in found for said in failures(rule.definition, rule.examples)
+            ]
         if failed:
             raise BadText(failed)
     number = sum(len(rule.examples) for rule in found)

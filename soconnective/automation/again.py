@@ -53,6 +53,10 @@ def resume(run: AutomationRun) -> AutomationRun:
         raise Refused("Only a run that failed can be resumed.")
     rule = _rule(run, is_current=False)
     steps: list[dict[str, Any]] = run.trace.get("steps", [])
+    if not steps:  # it was not even judged, or nobody knows what it did
+        raise Refused(
+            "It does not say that it got to a step. Run it again instead: then its conditions are asked."
+        )
     start, done = resume_at(rule.definition.steps, steps)
     fresh, now = _begin(run, rule, stored_event(run))
     began = perf_counter()

@@ -15,9 +15,12 @@ from sqlalchemy import select
 from soconnective.automation import operations
 from soconnective.automation.definition import Definition
 from soconnective.automation.examples import failures
+from soconnective.automation.keys import slug
 from soconnective.automation.models import ON_FAILURE, Automation
-from soconnective.automation.references import Unnamed
+from soconnective.automation.references import Unnamed, replaced
+from soconnective.automation.rule_choice import Coming, expecting
 from soconnective.automation.text import BadText, RuleText, read_rules, rule_table, text_of, write_rules
+from soconnective.automation.toml import NotToml, read_toml
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
 from soconnective.core.workspace import current_workspace
@@ -32,6 +35,7 @@ WHAT = {
 }
 
 
+PLACE = 2**61  # ids from here on hold the places of rules that are still to be made
 SWITCHED = {"on": "switched on", "shadow": "put into the shadow", "off": "switched off"}
 
 
@@ -99,6 +103,28 @@ def export_rules() -> Exported:
 
 def plan(text: str, prune: bool = False) -> Plan:
     """What `apply` would do; raises `BadText` with all that is wrong."""
+    with expecting(expected_rules(text)):
+        return _plan(text, prune)
+
+
+def expected_rules(text: str) -> list[Coming]:
+    """The rules of `text` that do not exist yet: its other rules may name them."""
+    try:
+        tables = read_toml(text).get("rule", [])
+    except NotToml:
+        return []
+    there = {rule.key for rule in _rules()}
+    found: dict[str, Coming] = {}
+    for number, table in enumerate(tables if isinstance(tables, list) else ()):
+        name, when = (table.get("name"), table.get("when")) if isinstance(table, dict) else (None, None)
+        key = table.get("key", slug(name)) if isinstance(name, str) else None
+        trigger = when.get("trigger") if isinstance(when, dict) else when
+        if isinstance(name, str) and isinstance(key, str) and isinstance(trigger, str) and key not in there:
+            found.setdefault(key, Coming(PLACE + number, key, name, trigger))
+    return list(found.values())
+
+
+def _plan(text: str, prune: bool) -> Plan:
     wanted = read_rules(text)
     rules = {rule.key: rule for rule in _rules(with_deleted=True)}
     changes = [_change(rules.get(rule.key), rule) for rule in wanted]
@@ -119,11 +145,16 @@ def plan(text: str, prune: bool = False) -> Plan:
 
 def apply(text: str, prune: bool = False, force: bool = False) -> Plan:
     """Do what `plan` says, in the transaction of the caller. Raises `BadText`, also when an example fails."""
-    made = plan(text, prune)
-    if made.failed and not force:
-        raise BadText(made.failed)
+    expected = expected_rules(text)
+    with expecting(expected):
+        made = _plan(text, prune)
+        if made.failed and not force:
+            raise BadText(made.failed)
+        for change in made.changes:
+            _do(change)
+    ids = {rule.id: found.id for rule in expected for found in _rules() if found.key == rule.key}
     for change in made.changes:
-        _do(change)
+        _name_them(change, ids)
     if made.is_reordered:
         _put_in_order([change.rule for change in made.changes if change.wanted and change.rule])
     db.session.flush()
@@ -189,13 +220,28 @@ def _do(change: Change) -> None:
             else:
                 operations.restore_automation(rule)
                 operations.update_automation(rule, wanted.definition)
-            if rule.state != wanted.state:
-                operations.set_state(rule, wanted.state)
             rule.examples = wanted.examples or None
             change.rule = rule
     except Refused as refused:
         place = wanted.place if wanted else change.name
         raise BadText([f"{place}: {refused.message}"]) from None
+
+
+def _name_them(change: Change, ids: dict[int, int]) -> None:
+    """Now that all rules are there: put the ids of those that were expected into the one that names them; switch it."""
+    wanted, rule = change.wanted, change.rule
+    if wanted is None or rule is None or not change.is_change:
+        return
+    definition = wanted.definition
+    for place, rule_id in ids.items():
+        definition = replaced(definition, "rule", place, rule_id)
+    try:
+        if definition.to_text() != wanted.definition.to_text():
+            operations.update_automation(rule, definition)
+        if rule.state != wanted.state:
+            operations.set_state(rule, wanted.state)
+    except Refused as refused:
+        raise BadText([f"{wanted.place}: {refused.message}"]) from None
 
 
 def _is_reordered(changes: Sequence[Change]) -> bool:

@@ -19,6 +19,7 @@ from soconnective.automation.definition import Definition, parse
 from soconnective.automation.flow import If
 from soconnective.automation.keys import slug
 from soconnective.automation.models import Automation, AutomationDraft
+from soconnective.automation.rule_choice import coming
 from soconnective.core.conditions import Field, Group, Test, each_test
 from soconnective.core.db import db
 from soconnective.core.registry import people
@@ -246,6 +247,8 @@ def _test_with(test: Test, fields: Mapping[str, Field], kind: str, old: str, new
 def _rule_keys() -> Iterator[tuple[int, str]]:
     for rule in sorted(_rules(), key=lambda rule: rule.id):
         yield rule.id, rule.key or slug(rule.name)
+    for expected in coming():
+        yield expected.id, expected.key
 
 
 register_reference(

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from soconnective.automation.models import Automation
 from soconnective.core.db import db
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A rule that a text will make; its id holds its place until then."""
+
+    id: int
+    key: str
+    name: str
+    trigger: str
+
+
+_coming: ContextVar[Sequence[Coming]] = ContextVar("coming rules", default=())
+
+
+@contextmanager
+def expecting(rules: Sequence[Coming]) -> Iterator[None]:
+    """Inside, rules may name these as if they were there."""
+    token = _coming.set(rules)
+    try:
+        yield
+    finally:
+        _coming.reset(token)
+
+
+def coming() -> Sequence[Coming]:
+    return _coming.get()
+
 
 STARTABLE = (".rule_started", ".picked_by_hand")
 _KEPT = "automation.rule_names"
@@ -31,7 +63,7 @@ def _rules() -> dict[int, Any]:
         )
         found = {row.id: row for row in rows}
         kept = session.info[_KEPT] = (session.get_transaction(), found)
-    return kept[1]
+    return {**kept[1], **{rule.id: rule for rule in coming()}}
 
 
 def rule_name(rule_id: int | None) -> str | None:

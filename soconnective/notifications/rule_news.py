@@ -70,8 +70,8 @@ def cause_of(failure: Failure) -> str:
 def _run_id(session: OrmSession, failure: Failure) -> int:
     """The run of a failure; the engine's own has no rule."""
     is_rule = _r.automation_id.is_(None) if failure.rule_id is None else _r.automation_id == failure.rule_id
-    found = select(AutomationRun.id).where(_r.event_id == failure.event_id, is_rule, _r.attempt == 0)
-    return int(session.scalars(found.limit(1)).one())
+    found = select(AutomationRun.id).where(_r.event_id == failure.event_id, is_rule)
+    return int(session.scalars(found.order_by(_r.attempt.desc()).limit(1)).one())  # the last attempt
 
 
 register_kind(FAILED, PAUSED)

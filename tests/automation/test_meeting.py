@@ -10,10 +10,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from soconnective.automation.again import run_again
+from soconnective.automation.again import resume, run_again
 from soconnective.automation.definition import build
 from soconnective.automation.drafts import in_the_making, save_draft
-from soconnective.automation.models import AutomationRun
+from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
 from soconnective.automation.operations import replace_person
 from soconnective.automation.references import replace_reference, rules_naming
 from soconnective.automation.undo_run import undo_run
@@ -127,3 +127,17 @@ def test_a_rule_about_a_deleted_record_can_name_it(inside: Any) -> None:
     assert db.session.scalars(select(Task.title)).all() == ["Ana Ruiz <ana@x.example> of Initech"]
     gone = db.session.scalars(select(EventRow).where(EventRow.name == "contact.deleted")).one()
     assert gone.snapshot["name"] == "Ana Ruiz" and gone.snapshot["owner"] == "Acme owner"
+
+
+def test_a_run_that_was_not_judged_is_not_resumed_past_its_conditions(inside: Any) -> None:
+    made = make_rule("deal.created", [("log_note", {"body": "x"})])
+    with write_transaction():
+        made_text = db.session.scalars(select(AutomationVersion)).one()
+        made_text.definition = made_text.definition.replace("deal.created", "deal.gone")
+        db.session.get_one(Automation, made.id).trigger = "deal.created"
+    make_deal(inside.stages["Lead"])
+    (run,) = runs()
+    assert run.outcome == "failed" and not run.trace["steps"]
+    with pytest.raises(Refused, match="Run it again instead"), write_transaction():
+        resume(db.session.get_one(AutomationRun, run.id))
+    assert notes() == []

@@ -32,8 +32,6 @@ from soconnective.automation.toml import NotToml, read_toml, write_tables
 from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.deals.pipeline_operations import create_pipeline
-from soconnective.mail.templates import create_template
-from soconnective.webhooks.operations import create_endpoint
 from tests.factories.records import make_company, make_rule
 
 
@@ -80,23 +78,6 @@ def fill(team: Any) -> None:
             build("Größe über 5", "deal.updated", {"field": "amount"}, [("log_note", {"body": "x"})])
         )
         set_state(twin, "shadow")
-
-
-def fill_with_names(team: Any) -> None:
-    """The same, and rules that name a rule, a template and an endpoint."""
-    fill(team)
-    with write_transaction():
-        target = create_automation(
-            build("Startable", "deal.rule_started", {}, [("log_note", {"body": "x"})]), is_active=True
-        )
-        mail = create_template(name="Hello", record_type="deal", subject="Hi", body="Hello")
-        endpoint = create_endpoint("Billing", "https://billing.example/hook")
-        create_automation(
-            build("Names others", "deal.won", {}, [
-                ("start_rule", {"rule_id": target.id}),
-                ("send_email", {"to": "owner", "template_id": mail.id}),
-                ("call_webhook", {"endpoint_id": endpoint.id}),
-            ]))  # fmt: skip
 
 
 @pytest.fixture
@@ -161,32 +142,6 @@ def test_export_apply_export_is_byte_identical(inside: Any, rivals: Any) -> None
         assert export_rules().text == elsewhere
         assert not plan(elsewhere).has_changes
         db.session.rollback()
-
-
-def test_what_rules_name_of_others_has_a_name_in_text(inside: Any) -> None:
-    fill_with_names(inside)
-    text = export_rules().text
-    for part in ('rule = "startable"', 'template = "Hello"', 'endpoint = "Billing"'):
-        assert part in text, (part, text)
-    assert "_id" not in text and not plan(text).has_changes
-
-
-def test_marks_of_steps_and_the_shadow_are_in_the_text(inside: Any) -> None:
-    fill(inside)
-    text = export_rules().text
-    assert 'do = "log_note"\noff = true\nnote = """\nNot "before" May\nsays Ana"""\n' in text
-    assert "active = false\nshadow = true\n" in text
-    changed = text.replace("active = false\nshadow = true", "active = false")
-    assert [c.notes for c in plan(changed).changes if c.is_change] == [["switched off"]]
-    with write_transaction():
-        apply(changed)
-        assert [rule.state for rule in db.session.scalars(select(Automation))] == ["on", "off"]
-        apply(text)
-        assert [rule.state for rule in db.session.scalars(select(Automation))] == ["on", "shadow"]
-    with pytest.raises(BadText, match="active or in the shadow"):
-        read_rules(text.replace("active = false", "active = true"))
-    with pytest.raises(BadText, match="off is true or false"):
-        read_rules(text.replace("off = true", "off = 1"))
 
 
 def test_every_setting_has_a_form_in_text(app: Flask) -> None:
