@@ -13,13 +13,20 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text
 
-from soconnective.automation.registry import action_types
+from soconnective.automation.definition import build
+from soconnective.automation.drafts import save_draft
+from soconnective.automation.models import AutomationRun
+from soconnective.automation.operations import delete_automation, update_automation
+from soconnective.automation.registry import action_types, trigger_types
 from soconnective.core.access import may
-from soconnective.core.db import commit, db
+from soconnective.core.db import commit, db, write_transaction
+from soconnective.core.tenancy import acting_in
 from soconnective.deals.models import Deal
+from soconnective.deals.operations import update_deal
 from tests.databases import owner_engine
+from tests.factories.records import make_rule
 from tests.proofs.digests import changed, digest_of
 from tests.proofs.pages import PageForm, forms_of
 from tests.test_routes import OPEN, fill, own_rules, url_of
@@ -67,6 +74,53 @@ COLUMNS = [
 CRAFTED = ["steps-99999-kind", "steps--1-kind", "steps-x-kind", "steps-0-", "steps-0-kind-0-kind", "identities-99999-value", "identities-0-kind", "contact_ids", "op", "form_key", "q", "__class__", "a" * 300]  # fmt: skip
 
 
+# forms of rules that stand on no page of a workspace in which all is well
+RARE = {
+    "press",
+    "resume",
+    "again",
+    "cancel",
+    "undo",
+    "publish",
+    "discard",
+    "restore",
+    "pick",
+    "seen",
+    "test",
+    "backtest",
+    "apply",
+    "import",
+    "hours",
+}
+
+
+def make_rare(team: Any, deal_id: int) -> list[str]:
+    """Rules and runs in all their states; the pages where their forms stand."""
+    with acting_in(team.id):
+        hand = make_rule("deal.picked_by_hand", name="By hand")
+        old, gone = make_rule(name="Old", is_active=False), make_rule(name="Gone", is_active=False)
+        make_rule(
+            "deal.updated", [("create_task", {"title": "{{ deal.source }}", "due_in_days": 1})], "Fails"
+        )
+        make_rule("deal.updated", [("wait", {"mode": "time"}), ("log_note", {"body": "x"})], "Waits")
+        other = build("Old", "deal.lost", {}, [("log_note", {"body": "x"})])
+        with write_transaction():
+            update_automation(old, other)
+            save_draft(old, other)
+            delete_automation(gone)
+            update_deal(db.session.get_one(Deal, deal_id), amount="7")
+        runs = [f"runs/{run_id}" for run_id in db.session.scalars(select(AutomationRun.id))]
+        rules = [str(hand.id), str(old.id), f"{old.id}/versions", str(gone.id), f"{old.id}/edit"]
+        db.session.rollback()
+    pages = [f"/dashboard/automations/{page}" for page in ["", "runs", *runs, *rules]]
+    return [
+        *pages,
+        f"/dashboard/deals/{deal_id}",
+        "/dashboard/deals",
+        f"/dashboard/automations/pick?type=deal&ids={deal_id}",
+    ]
+
+
 class Flood:
     """A person who posts anything to every form there is."""
 
@@ -98,19 +152,31 @@ class Flood:
                 path = form.action.split("?")[0]
                 if not LEFT_OUT.search(path) and not path.endswith(("/delete", "/remove")):
                     found[path, *sorted({name for name, _ in form.fields})] = form
+        with self.app.app_context():
+            rare = make_rare(self.team, ids["deal_id"])
+        for page in rare:
+            for form in forms_of(self.client.get(page).text, page):
+                path = form.action.split("?")[0]
+                if path.startswith("/dashboard/automations/") and not path.endswith("/delete"):
+                    found[path, *sorted({name for name, _ in form.fields})] = form
         for form in self._builders(ids):
             found["builder", *sorted({name for name, _ in form.fields})] = form
         assert len(found) > 50
         return list(found.values())
 
     def _builders(self, ids: dict[str, int]) -> Iterator[PageForm]:
-        """The rule builder with each action in turn, and with conditions."""
+        """The rule builder with each action in turn, with conditions, and with each trigger that asks something else."""
         page = "/dashboard/automations/new"
-        for op in [*(f"add:{kind}" for kind in action_types()), "if:add"]:
+        asks = {
+            tuple(cls.Settings.model_fields): name for name, cls in trigger_types().items() if cls.is_offered
+        }
+        ops = [*(f"add:{kind}" for kind in action_types()), "if:add"]
+        said = [*({"op": op} for op in ops), *({"op": "redraw", "trigger": name} for name in asks.values())]
+        for more in said:
             builder = next(
                 f for f in forms_of(self.client.get(page).text, page) if "trigger" in dict(f.fields)
             )
-            html = self.client.post(page, data=builder.data(form_key="", op=op)).text
+            html = self.client.post(page, data=builder.data(form_key="", **more)).text
             yield next(f for f in forms_of(html, page) if "trigger" in dict(f.fields))
 
     def value(self, name: str) -> str:
@@ -187,6 +253,7 @@ def test_whatever_is_posted_nothing_breaks(
 ) -> None:
     fill(app, rivals, "Zebra")
     made = Flood(app, team, owner, seed)
+    assert {form.action.split("?")[0].rpartition("/")[2] for form in made.forms} >= RARE
     theirs, people = digest_of(made.reader, rivals.id), made.who_is_who()
     number = proof.scale(650, 12_500)
     for place in range(number):
