@@ -84,7 +84,7 @@ def pick() -> Any:
     form.automation_id.offer(rules)
     if kind and rules and ids and form.saved(lambda: by_hand.run_on(_rule(form), ids)):
         flash(
-            f"It runs on {len(ids):,} {_count(kind, len(ids))} from now on, one after the other. Reload this page to see what it did.",
+            f"It runs on {len(ids):,} {_count(kind, len(ids))} now, one after the other. Reload this page to see what it did.",
             "success",
         )
         return redirect(url_for("automations.runs", automation_id=form.automation_id.data, outcome="all"))
