@@ -114,7 +114,7 @@ def test_both_back_ends_agree(inside: Any, deals: list[Deal]) -> None:
     asked: Counter[str] = Counter()
 
     @given(trees())
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
     def agree(tree: Group) -> None:
         by_python = {deal_id for deal_id, found in facts.items() if evaluate(tree, known, found)[0]}
         by_sql = set(db.session.scalars(select(Deal.id).where(where(tree, known, now))))
@@ -125,7 +125,7 @@ def test_both_back_ends_agree(inside: Any, deals: list[Deal]) -> None:
     agree()
     assert counts["some"] > 30
     of_tags = [o.id for o in operators_of(known["tag_ids"])]
-    assert len(of_tags) == 6 and sum(asked[name] for name in of_tags) > 20
+    assert len(of_tags) == 6 and sum(asked[name] for name in of_tags) > 8
 
 
 @pytest.mark.parametrize("kind", ["task", "appointment", "contact"])
