@@ -177,3 +177,24 @@ def test_fifty_steps_are_usable_and_fit_a_phone(team: Team, new_page: Any, app: 
     button = page.get_by_role("button", name="Move step 49 up")
     expect(button).to_be_focused()
     expect(button).to_be_in_viewport()
+
+
+def test_no_click_is_lost_on_the_way(team: Team, page: Page) -> None:
+    sign_in(page, team.owner.email)
+    page.goto("/dashboard/automations/new")
+    glides = "getComputedStyle(document.documentElement).scrollBehavior"
+    assert page.evaluate(glides) == "auto"  # a sticky foot that glides moves away from under a click
+    held: list[Any] = []
+    page.route(
+        "**/automations/new",
+        lambda route: (
+            held.append(route) if "op=add" in (route.request.post_data or "") else route.continue_()
+        ),
+    )
+    page.get_by_role("button", name="Log a note").click()
+    save = page.get_by_role("button", name="Save the rule")
+    expect(save).to_be_disabled()
+    assert len(held) == 1
+    held[0].continue_()
+    expect(save).to_be_enabled()
+    expect(page.locator("li.rule-step")).to_have_count(2)
