@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from soconnective.automation.due import due_of, mark_fired, value_text
 from soconnective.automation.due_models import EVERY_RECORD, PLANNED, AutomationDue, due
@@ -22,11 +22,11 @@ from soconnective.automation.timed import Timed, addressed_event, schedule_actor
 from soconnective.core import clock
 from soconnective.core.access import Actor
 from soconnective.core.db import db, read_transaction, write_transaction
-from soconnective.core.tenancy import acting_in, current_tenant_id
+from soconnective.core.tenancy import acting_in
 from soconnective.core.workspace import workspace_ids
 from soconnective.events import tell
 from soconnective.jobs import Again, Job, JobKind, Tick, enqueue, register_job, register_tick
-from soconnective.jobs.upkeep import enqueue_everywhere
+from soconnective.jobs.upkeep import enqueue_everywhere, prune
 
 SLICE = 200
 MOST_SLICES = 20  # of one workspace in one tick: then it is the others' turn
@@ -149,12 +149,8 @@ class ForgetDue(JobKind):
     kind, label = "automation.forget_due", "Forget what was due long ago"
 
     def run(self, job: Job) -> Again | None:
-        old = select(_c.id).where(
-            _c.tenant_id == current_tenant_id(), _c.state == "fired", _c.fired_at < clock.now() - KEPT
-        )
-        some = old.limit(SLICE * 5).scalar_subquery()
-        gone = db.session.connection().execute(delete(due).where(_c.id.in_(some)))
-        return Again(job.payload) if gone.rowcount >= SLICE * 5 else None
+        is_old = (_c.state == "fired", _c.fired_at < clock.now() - KEPT)
+        return Again(job.payload) if prune(due, SLICE * 5, *is_old) else None
 
 
 def _forget(now: datetime) -> None:

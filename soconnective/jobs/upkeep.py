@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
@@ -29,19 +29,19 @@ class PruneJobs(JobKind):
         table: Any = Job.__table__
         c = table.c
         for state, kept in KEPT.items():
-            old = (
-                select(c.id)
-                .where(
-                    c.tenant_id == current_tenant_id(),
-                    c.state == state,
-                    c.finished_at < clock.now() - kept,
-                )
-                .limit(SLICE)
-            )
-            gone = db.session.connection().execute(delete(table).where(c.id.in_(old.scalar_subquery())))
-            if gone.rowcount >= SLICE:
+            if prune(table, SLICE, c.state == state, c.finished_at < clock.now() - kept):
                 return Again(job.payload)
         return None
+
+
+def prune(table: Any, most: int, *is_old: ColumnElement[bool]) -> bool:
+    """Delete `most` of the current workspace's rows, at most, that meet all of `is_old`.
+
+    In the caller's transaction. True if that many went, so that there may be more.
+    """
+    old = select(table.c.id).where(table.c.tenant_id == current_tenant_id(), *is_old).limit(most)
+    gone = db.session.connection().execute(delete(table).where(table.c.id.in_(old.scalar_subquery())))
+    return bool(gone.rowcount >= most)
 
 
 def enqueue_everywhere(kind: str, key: str) -> None:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
-
 from soconnective.core import clock
-from soconnective.core.db import db
-from soconnective.core.tenancy import current_tenant_id
 from soconnective.jobs import Again, Job, JobKind, Tick
-from soconnective.jobs.upkeep import enqueue_everywhere
+from soconnective.jobs.upkeep import enqueue_everywhere, prune
 from soconnective.mail.models import MailMessage
 
 KEPT = {"suppressed": timedelta(days=30), "sent": timedelta(days=365), "failed": timedelta(days=365)}
@@ -27,17 +23,7 @@ class PruneMail(JobKind):
         table: Any = MailMessage.__table__
         c = table.c
         for state, kept in KEPT.items():
-            old = (
-                select(c.id)
-                .where(
-                    c.tenant_id == current_tenant_id(),
-                    c.state == state,
-                    c.created_at < clock.now() - kept,
-                )
-                .limit(SLICE)
-            )
-            gone = db.session.connection().execute(delete(table).where(c.id.in_(old.scalar_subquery())))
-            if gone.rowcount >= SLICE:
+            if prune(table, SLICE, c.state == state, c.created_at < clock.now() - kept):
                 return Again(job.payload)
         return None
 

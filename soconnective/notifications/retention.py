@@ -6,13 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import delete, select
 
 from soconnective.core import clock
-from soconnective.core.db import db
-from soconnective.core.tenancy import current_tenant_id
 from soconnective.jobs import Again, Job, JobKind, Tick, register_job, register_tick
-from soconnective.jobs.upkeep import enqueue_everywhere
+from soconnective.jobs.upkeep import enqueue_everywhere, prune
 from soconnective.notifications.models import Notification
 
 SLICE = 1000
@@ -25,16 +22,8 @@ class PruneNotifications(JobKind):
     def run(self, job: Job) -> Again | None:
         table: Any = Notification.__table__
         days = current_app.config["SOCONNECTIVE_KEEP_NOTIFICATIONS_DAYS"]
-        old = (
-            select(table.c.id)
-            .where(
-                table.c.tenant_id == current_tenant_id(),
-                table.c.created_at < clock.now() - timedelta(days=days),
-            )
-            .limit(SLICE)
-        )
-        gone = db.session.connection().execute(delete(table).where(table.c.id.in_(old.scalar_subquery())))
-        return Again(job.payload) if gone.rowcount >= SLICE else None
+        is_old = table.c.created_at < clock.now() - timedelta(days=days)
+        return Again(job.payload) if prune(table, SLICE, is_old) else None
 
 
 def _prune(now: datetime) -> None:
