@@ -9,9 +9,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from soconnective import create_app
-from soconnective.core.db import db
-from tests.databases import NoServer, PostgresDatabases, Run, SqliteDatabases, join, settings_for
+from tests.databases import NoServer, PostgresDatabases, Run, SqliteDatabases, join
+from tests.lending import Lender
 
 pytest_plugins = ["tests.workspaces", "tests.proofs.report", "tests.tap"]
 _run = pytest.StashKey[Run]()
@@ -61,20 +60,17 @@ def database_url(databases: SqliteDatabases | PostgresDatabases) -> Iterator[str
     databases.discard(url)
 
 
+@pytest.fixture(scope="session")
+def lender() -> Lender:
+    return Lender()
+
+
 @pytest.fixture
-def app(database_url: str) -> Iterator[Flask]:
+def app(database_url: str, lender: Lender) -> Iterator[Flask]:
     """The app on this test's database; no context is pushed, as requests would share its `g`."""
-    app = create_app(
-        {
-            **settings_for(database_url),
-            "WTF_CSRF_ENABLED": False,
-            "PROPAGATE_EXCEPTIONS": True,
-        }
-    )
+    app = lender.lend(database_url)
     yield app
-    with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
+    lender.take_back(app)
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 One run of pytest has one `Run`: a short temporary folder and, for PostgreSQL, a server of its own
 (socket only, as an unprivileged user, nothing flushed to disk). The schema is made once per run, by
-the migrations, into a template. `fresh()` gives what the template holds: on SQLite a copy of the
-file, on PostgreSQL the worker's one database swept clean (10 ms; a clone takes 40 to 160). `empty()` gives
-a database without any table, for tests that change the schema.
+the migrations, into a template. `fresh()` gives what the template holds, under one address for each worker:
+on SQLite a name that leads to a new copy of the file (SQLite names its other files after what the name leads
+to, so whoever still holds the last one cannot touch this one), on PostgreSQL the worker's one database swept
+clean (10 ms; a clone takes 40 to 160). `empty()` gives a database without any table, for tests that change
+the schema.
 
 As a program (`python -m tests.databases`): `find` prints where the server is found, `check sqlite
 postgresql` compares the models with the migrations.
@@ -170,7 +172,7 @@ def build_schema(url: str) -> None:
 
 
 class SqliteDatabases:
-    """Files in the run's folder."""
+    """Files in the run's folder; `fresh()` hands out a new one under one and the same name."""
 
     dialect = "sqlite"
 
@@ -185,13 +187,17 @@ class SqliteDatabases:
         with once(self.folder) as first:
             if first:
                 build_schema(f"sqlite:///{template}")
-        url = self.empty()
-        shutil.copyfile(template, url.removeprefix("sqlite:///"))
-        return url
+        file, own = self.folder / f"{self.worker}-{next(self._numbers)}.db", self.folder / f"{self.worker}.db"
+        shutil.copyfile(template, file)
+        own.unlink(missing_ok=True)
+        own.symlink_to(file)
+        return f"sqlite:///{own}"
 
     def discard(self, url: str) -> None:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            Path(url.removeprefix("sqlite:///") + suffix).unlink(missing_ok=True)
+        file = Path(url.removeprefix("sqlite:///"))
+        for path in {file, file.resolve()}:  # the name, and what it leads to
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 class PostgresDatabases:

@@ -1,0 +1,71 @@
+"""One app for the tests of a worker, lent to one after the other: building it takes longer than most tests do.
+
+A test may set what it likes in `app.config`; it is put back. A test that gives the app a route, a hook or a
+listener leaves one that is not lent again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import Engine
+
+from soconnective import create_app
+from soconnective.core.db import db
+from tests.databases import settings_for
+
+HOOKS = (
+    "before_request_funcs",
+    "after_request_funcs",
+    "teardown_request_funcs",
+    "template_context_processors",
+)
+MOMENTS = ("before_cursor_execute", "after_cursor_execute", "begin", "commit", "rollback", "savepoint")
+
+
+class Lender:
+    """`lend()` gives an app on the database at `url`, which nobody else uses meanwhile."""
+
+    def __init__(self) -> None:
+        self._app: Flask | None = None
+        self._url = ""
+        self._config: dict[str, Any] = {}
+        self._shape: list[Any] = []
+
+    def lend(self, url: str) -> Flask:
+        if self._app is None or self._url != url:
+            self._url, self._app = (
+                url,
+                create_app({**settings_for(url), "WTF_CSRF_ENABLED": False, "PROPAGATE_EXCEPTIONS": True}),
+            )
+            self._config, self._shape = dict(self._app.config), shape_of(self._app)
+        self._app._got_first_request = False  # routes and hooks may be added before the first one
+        return self._app
+
+    def take_back(self, app: Flask) -> None:
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()
+        app.config.clear()
+        app.config.update(self._config)
+        if shape_of(app) != self._shape:
+            self._app = None
+
+
+def shape_of(app: Flask) -> list[Any]:
+    """What makes the app, config aside: equal before and after a test that changed nothing of it."""
+    with app.app_context():
+        engine: Engine = db.engine
+    return [
+        len(list(app.url_map.iter_rules())),
+        dict(app.view_functions),
+        *({name: list(found) for name, found in getattr(app, hook).items()} for hook in HOOKS),
+        {code: dict(known) for code, known in app.error_handler_spec[None].items() if known},
+        dict(app.extensions),
+        app.wsgi_app,
+        app.jinja_env.autoescape,
+        dict(app.jinja_env.globals),
+        dict(app.jinja_env.filters),
+        [list(getattr(engine.dispatch, moment).listeners) for moment in MOMENTS],
+    ]
