@@ -17,16 +17,18 @@ class Email(Channel):
     icon = "mail"
     address_kind = "email"
     address_label = "e-mail address"
+    has_html = True
 
     def clean(self, address: str) -> str:
         return clean_address(address)
 
-    def send(self, to: Recipient, subject: str, text: str, context: RunContext) -> StepResult:
+    def send(self, to: Recipient, subject: str, text: str, context: RunContext, html: str = "") -> StepResult:
         event = context.event
         mail = enqueue_mail(
             to.address,
             subject,
             text,
+            html=html,
             to_name=to.name,
             about=(event.record_type, event.record_id),
             addressee=to.record,
