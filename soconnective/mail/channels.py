@@ -46,6 +46,10 @@ class Channel:
         """`address` in its normal form; raises `Refused` if nobody can be reached under it."""
         raise NotImplementedError
 
+    def trouble(self) -> str | None:
+        """Why nothing might get out now, in words: said before a rule is switched on."""
+        return None
+
     def send(self, to: Recipient, subject: str, text: str, context: RunContext, html: str = "") -> StepResult:
         """Enqueue it in the transaction of the run; nothing leaves the house here. `html` may be all there is."""
         raise NotImplementedError

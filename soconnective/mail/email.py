@@ -6,6 +6,7 @@ from soconnective.automation.contracts import Made, RunContext, StepResult
 from soconnective.mail.addresses import clean_address
 from soconnective.mail.channels import Channel, Recipient
 from soconnective.mail.outbox import enqueue_mail
+from soconnective.mail.readiness import mail_trouble
 
 
 class Email(Channel):
@@ -21,6 +22,9 @@ class Email(Channel):
 
     def clean(self, address: str) -> str:
         return clean_address(address)
+
+    def trouble(self) -> str | None:
+        return mail_trouble()
 
     def send(self, to: Recipient, subject: str, text: str, context: RunContext, html: str = "") -> StepResult:
         event = context.event

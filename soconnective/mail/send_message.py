@@ -165,6 +165,10 @@ class SendMessage(Action):
         is_gone = self.settings.template_id is not None and self._template is None
         return TEMPLATE_GONE if is_gone else None
 
+    def warnings(self) -> list[str]:
+        said = self.channel.trouble()
+        return [said] if said else []
+
     def describe(self) -> str:
         s = self.settings
         kind = registry.record_types.get(s.to)

@@ -13,6 +13,7 @@ from soconnective.automation.walk import as_fields
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
+from soconnective.core.kept import forget, kept
 from soconnective.core.registry import registry
 from soconnective.events import snapshot_now
 from soconnective.mail import markup, markup_check
@@ -38,22 +39,19 @@ class Known:
 
 def known_templates() -> dict[int, Known]:
     """Every template by id, in the order of their names; read once in a transaction."""
-    session = db.session()
-    transaction = session.get_transaction()
-    kept = session.info.get(_KEPT)
-    if kept is None or kept[0] is not transaction or transaction is None:
-        rows = session.scalars(select(MailTemplate).order_by(MailTemplate.name))
-        found = {
-            row.id: Known(row.name, row.record_type, row.subject, row.body, row.html, row.has_images)
-            for row in rows
-        }
-        kept = session.info[_KEPT] = (session.get_transaction(), found)
-    return kept[1]  # type: ignore[no-any-return]
+    return kept(_KEPT, _read)
+
+
+def _read() -> dict[int, Known]:
+    return {
+        row.id: Known(row.name, row.record_type, row.subject, row.body, row.html, row.has_images)
+        for row in db.session.scalars(select(MailTemplate).order_by(MailTemplate.name))
+    }
 
 
 def _forget() -> None:
     db.session.flush()
-    db.session().info.pop(_KEPT, None)
+    forget(_KEPT)
 
 
 def get_template(template_id: int) -> MailTemplate:

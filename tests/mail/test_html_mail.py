@@ -22,7 +22,7 @@ from soconnective.mail.models import MailTemplate
 from soconnective.mail.templates import create_template
 from tests.factories.records import make_contact, make_rule
 from tests.mail.conftest import Post, mails, make_account, work
-from tests.mail.test_pages import URL, there  # noqa: F401  a fixture
+from tests.mail.test_pages import URL
 
 HTML = '<h1 style="color: #1f6feb">Hello {{ contact.first_name }}</h1><p><a href="{{ contact.website }}">Your page</a> and <a href="https://x.example/?a=1&amp;b=2">ours</a></p>'
 HTML = HTML.replace("contact.website", "contact.job_title")
@@ -126,7 +126,7 @@ def test_what_cannot_be_sent_is_refused_beside_its_field(inside: Any) -> None:
 def test_a_template_is_written_and_previewed_as_source(
     app: Flask,
     owner: Any,
-    there: Any,  # noqa: F811
+    there: Any,
 ) -> None:
     make_contact("Ana <i>", "Ruiz", job_title="https://ana.example")
     new = f"{URL}/templates/new"
@@ -153,7 +153,7 @@ def test_a_template_is_written_and_previewed_as_source(
     assert "style-src-attr" not in owner.get(URL).headers["Content-Security-Policy"]
 
 
-def test_the_page_of_a_mail_shows_both(app: Flask, owner: Any, there: Any, post: Post) -> None:  # noqa: F811
+def test_the_page_of_a_mail_shows_both(app: Flask, owner: Any, there: Any, post: Post) -> None:
     make_account(post.port)
     with write_transaction():
         mail = enqueue_mail("ana@x.example", "Hi", "", html='<p style="color: red">Dear <b>Ana</b></p>')
