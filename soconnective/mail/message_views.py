@@ -13,6 +13,7 @@ from soconnective.core.listing import Listing
 from soconnective.core.registry import Panel, registry
 from soconnective.jobs import Job
 from soconnective.mail.account import find_account
+from soconnective.mail.frame import with_frame
 from soconnective.mail.models import STATES, MailMessage
 
 bp = Blueprint("mails", __name__, url_prefix="/dashboard/mail")
@@ -36,7 +37,7 @@ def show(message_id: int) -> Any:
     job = db.session.scalars(select(Job).where(Job.key == mail.key)).first()
     places = [(mail.record_type, mail.record_id), (mail.addressee_type, mail.addressee_id)]
     links = [link for place in dict.fromkeys(places) if (link := _link(*place)) is not None]
-    return render_template("mail/show.html", mail=mail, job=job, links=links, states=STATES)
+    return with_frame(render_template("mail/show.html", mail=mail, job=job, links=links, states=STATES))
 
 
 def _link(record_type: str | None, record_id: int | None) -> tuple[str, str, str] | None:
