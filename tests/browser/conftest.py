@@ -167,4 +167,6 @@ def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
 
 def require_fit(page: Page) -> None:
     """Nothing of the page stands beside the window."""
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), page.url
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), (
+        page.url
+    )
