@@ -47,8 +47,11 @@ def set_up_the_account(page: Page, post: Post, work: Work) -> None:
     expect(page.get_by_label("User name")).to_have_value("crm")
     page.get_by_label("Password").fill(CANARY)
     page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
     page.get_by_role("button", name="Send a test mail to me").click()
+    expect(page.get_by_text("It leaves in a moment.")).to_be_visible()
     work()
+    page.reload()
     expect(page.get_by_text("The mail server took it.")).to_be_visible()
     assert [(one.recipients, one.message["Subject"]) for one in post.letters] == [
         (["owner@acme.example"], "Test mail from Acme")
@@ -154,6 +157,7 @@ def test_a_customer_is_written_to(
     phone.get_by_role("button", name="Send again").click()
     expect(phone.get_by_text("It is on its way again, as the same mail.")).to_be_visible()
     work()
+    phone.reload()
     expect(phone.get_by_text("The mail server took it.")).to_be_visible()
     assert [one.message["Subject"] for one in post.letters[1:]] == [
         "Thank you for Fleet upgrade",

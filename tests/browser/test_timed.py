@@ -14,10 +14,12 @@ from tests.workspaces import Team
 ZONE = "Europe/Madrid"
 
 
-def begin_a_rule(page: Page, name: str, trigger: str) -> None:
+def begin_a_rule(page: Page, name: str, trigger: str, said: str) -> None:
+    """`said`: what the sentence is then; the builder is drawn anew."""
     page.goto("/dashboard/automations/new")
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("This happens").select_option(label=trigger)
+    expect(page.get_by_text(f"When {said}").first).to_be_visible()
 
 
 def save(page: Page) -> None:
@@ -52,7 +54,9 @@ def said(moment: datetime) -> str:
 def test_a_moved_date_moves_what_is_planned(team: Team, page: Page, work: Work) -> None:
     today = clock.today(ZONE)
     sign_in(page, team.owner.email)
-    begin_a_rule(page, "Call before the close", "a time before or after a date of a deal")
+    begin_a_rule(
+        page, "Call before the close", "a time before or after a date of a deal", "a time before or after"
+    )
     page.get_by_label("How many").fill("3")
     page.get_by_label("Which date").select_option(label="Expected close")
     page.get_by_label("At", exact=True).fill("09:00")
@@ -65,9 +69,11 @@ def test_a_moved_date_moves_what_is_planned(team: Team, page: Page, work: Work) 
     expect(page.get_by_text(f"{said(first)}: Fleet upgrade")).to_be_visible()
 
     page.get_by_role("link", name="Fleet upgrade").click()
+    page.get_by_role("group", name="Stage").wait_for()
     page.get_by_role("link", name="Edit", exact=True).click()
     page.get_by_label("Expected close").fill((today + timedelta(days=40)).isoformat())
     page.get_by_role("button", name="Save").click()
+    page.get_by_role("group", name="Stage").wait_for()
     open_rule(page, "Call before the close")
     expect(page.get_by_text(f"{said(second)}: Fleet upgrade")).to_be_visible()
     expect(page.get_by_text(said(first))).to_have_count(0)
@@ -132,7 +138,7 @@ def test_a_schedule_comes_for_every_record(team: Team, page: Page, work: Work) -
     sign_in(page, team.owner.email)
     for title in ("Fleet upgrade", "Small repair"):
         add_deal(page, title)
-    begin_a_rule(page, "Look at it", "a schedule, for each deal")
+    begin_a_rule(page, "Look at it", "a schedule, for each deal", "it is Monday to Friday")
     for day in ("Monday", "Wednesday", "Friday"):
         page.get_by_label(day).uncheck()
     page.get_by_label("At", exact=True).fill(f"{hour:02}:30")
@@ -158,7 +164,7 @@ def test_a_button_on_a_record_and_on_a_selection(team: Team, new_page: Any, work
     """On a phone."""
     page = new_page(**PHONE)
     sign_in(page, team.owner.email)
-    begin_a_rule(page, "Chase it", "somebody presses a button on a deal")
+    begin_a_rule(page, "Chase it", "somebody presses a button on a deal", "somebody presses this rule")
     page.get_by_label("Title").fill("Chase {{ deal.title }}")
     require_fit(page)
     save(page)

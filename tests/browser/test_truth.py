@@ -30,15 +30,14 @@ def at_work(app: Flask) -> Iterator[None]:
     thread.join(30)
 
 
-def await_the_end(page: Page) -> None:
+def await_the_end(page: Page, said: str) -> None:
     """With script the page looks again by itself; without, the person does."""
-    page.set_default_timeout(1000)
-    until = time.monotonic() + PATIENCE / 1000
-    while page.get_by_role("progressbar").count() and time.monotonic() < until:
+    seen, until = page.get_by_text(said), time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < until and (not seen.count() or page.get_by_role("progressbar").count()):
         with suppress(PlaywrightError):  # it ended between the look and the click
-            page.get_by_role("link", name="Look again").click()
-    page.set_default_timeout(PATIENCE)
+            page.get_by_role("link", name="Look again").click(timeout=500)
     expect(page.get_by_role("progressbar")).to_have_count(0)
+    expect(seen).to_be_visible()
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no-script"])
@@ -66,8 +65,7 @@ def test_from_a_draft_to_a_rule_that_is_on(
     page.get_by_role("link", name="Won kickoff").first.click()
     page.get_by_role("link", name="Backtest").click()
     page.get_by_role("button", name="Start").click()
-    await_the_end(page)
-    expect(page.get_by_text("2 of 2 events")).to_be_visible()
+    await_the_end(page, "2 of 2 events")
     expect(page.get_by_role("link", name="Fleet upgrade")).to_be_visible()
     page.goto("/dashboard/tasks?view=open")
     expect(page.get_by_text("Kick off")).to_have_count(0)
@@ -83,13 +81,11 @@ def test_from_a_draft_to_a_rule_that_is_on(
     page.get_by_role("link", name="Apply to existing records").click()
     expect(page.get_by_text("2 deals match its conditions now")).to_be_visible()
     page.get_by_role("button", name="Apply to 2 deals").click()
-    await_the_end(page)
-    expect(page.get_by_text("2 of 2 records")).to_be_visible()
+    await_the_end(page, "2 of 2 records")
     page.goto("/dashboard/tasks?view=open")
     expect(page.get_by_role("link", name="Kick off Fleet upgrade")).to_be_visible()
     page.go_back()
     page.get_by_role("button", name="Take back what nobody has touched since").click()
-    await_the_end(page)
-    expect(page.get_by_text("2 of 2 taken back.")).to_be_visible()
+    await_the_end(page, "2 of 2 taken back.")
     page.goto("/dashboard/tasks?view=open")
     expect(page.get_by_text("Kick off")).to_have_count(0)

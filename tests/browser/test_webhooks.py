@@ -153,6 +153,7 @@ def test_another_program_tells_us(team: Team, new_page: Any, watch: Any) -> None
     page.get_by_role("button", name="Choose", exact=True).click()
     page.get_by_label("Which webhook").select_option(label="Website form")
     page.get_by_role("button", name="Remove step 1").click()
+    expect(page.get_by_role("button", name="Remove step 1")).to_have_count(0)
     page.get_by_role("button", name="Find or create the contact").click()
     page.get_by_label("E-mail").fill("{{ webhook.email }}")
     page.get_by_label("Last name, or all of it").fill("{{ webhook.name }}")
