@@ -12,7 +12,8 @@ from soconnective.core.db import db
 from soconnective.core.errors import Refused
 from soconnective.core.tenancy import current_tenant_id
 from soconnective.events import DomainEvent
-from soconnective.jobs import enqueue
+from soconnective.jobs import Job, enqueue
+from soconnective.jobs.queue import run_again
 from soconnective.mail.account import get_account
 from soconnective.mail.addresses import clean_address
 from soconnective.mail.html import html_of
@@ -92,6 +93,15 @@ def enqueue_mail(
             event_id=message.event_id,
         )
     return message
+
+
+def send_again(message: MailMessage) -> None:
+    """One that was given up is tried again: the same mail, under its Message-ID. Raises `Refused`."""
+    job = db.session.scalars(select(Job).where(Job.key == message.key).with_for_update()).first()
+    if message.state != "failed" or job is None:
+        raise Refused("Only a mail that was given up lately can be sent again.")
+    run_again(job)
+    message.state, message.error = "queued", ""
 
 
 def _with_key(key: str) -> MailMessage | None:

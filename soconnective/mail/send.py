@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any
 
-from soconnective.automation.undelivered import Undelivered, tell_undelivered
+from soconnective.automation.undelivered import Undelivered, tell_delivered, tell_undelivered
 from soconnective.core import clock
 from soconnective.core.db import db
 from soconnective.jobs import GiveUp, Job, OutsideJob, RetryLater
@@ -83,6 +83,8 @@ class SendMail(OutsideJob):
         if message is not None and result is not None:
             message.state, message.error, message.sent_at = "sent", "", clock.now()
             prove_account(result)
+            if message.automation_id is not None:
+                tell_delivered(message.event_id, message.automation_id, "mail", message.id, _title(message))
 
     def gave_up(self, job: Job, reason: str) -> None:
         message = db.session.get(MailMessage, job.payload["message_id"])
@@ -94,9 +96,12 @@ class SendMail(OutsideJob):
 def _tell(message: MailMessage, *, is_told: bool = True) -> None:
     """A rule's mail that nobody gets; one that is a notice itself tells of nothing."""
     if message.automation_id is not None:
-        title = f"“{message.subject}” to {message.to_address}"
-        what = Undelivered(message.automation_id, "mail", message.id, title, message.error)
+        what = Undelivered(message.automation_id, "mail", message.id, _title(message), message.error)
         tell_undelivered(message.event_id, what, is_told=is_told)
+
+
+def _title(message: MailMessage) -> str:
+    return f"“{message.subject}” to {message.to_address}"
 
 
 def _mail(message: MailMessage, account: MailAccount) -> Mail:

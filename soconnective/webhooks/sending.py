@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 
 from sqlalchemy import select
 
-from soconnective.automation.undelivered import Undelivered, tell_undelivered
+from soconnective.automation.undelivered import Undelivered, tell_delivered, tell_undelivered
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.jobs import GiveUp, Job, OutsideJob, RetryLater, register_job
@@ -103,15 +103,26 @@ class DeliverWebhook(OutsideJob):
         delivery = delivery_of(job)
         if delivery is not None:
             delivery.state, delivery.response_code, delivery.said = "delivered", result.status, ""
+            if (rule_id := _rule_of(job)) is not None:
+                title = _title(job, delivery)
+                tell_delivered(delivery.event_id, rule_id, "webhook_delivery", delivery.id, title)
 
     def gave_up(self, job: Job, reason: str) -> None:
         delivery = delivery_of(job)
         if delivery is not None:
             delivery.state, delivery.said = "failed", reason
-            if job.actor_kind == "automation" and job.actor_id is not None:
-                title = str(job.payload.get("about", delivery.event_name))
-                what = Undelivered(job.actor_id, "webhook_delivery", delivery.id, title, reason)
+            if (rule_id := _rule_of(job)) is not None:
+                title = _title(job, delivery)
+                what = Undelivered(rule_id, "webhook_delivery", delivery.id, title, reason)
                 tell_undelivered(delivery.event_id, what)
+
+
+def _rule_of(job: Job) -> int | None:
+    return job.actor_id if job.actor_kind == "automation" else None
+
+
+def _title(job: Job, delivery: WebhookDelivery) -> str:
+    return str(job.payload.get("about", delivery.event_name))
 
 
 def delivery_of(job: Job) -> WebhookDelivery | None:
