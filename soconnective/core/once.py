@@ -116,7 +116,7 @@ def _keep_answer(response: Response) -> Response:
     row = g.pop("form_post", None)
     if row is None or response.status_code >= 400 or not has_tenant():
         return response
-    db.session.rollback()
+    abandon()
     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
     body = "" if response.direct_passthrough else response.get_data(as_text=True)
     token = reads_only.set(False)
