@@ -42,6 +42,7 @@ def set_up_the_account(page: Page, post: Post, work: Work) -> None:
     expect(page.get_by_text("It leaves in a moment.")).to_be_visible()
     work()
     expect(page.get_by_text("did not take the user name or the password")).to_be_visible()
+    expect(page.get_by_role("button", name="Send again")).to_be_visible()
     page.get_by_role("link", name="The mail account").click()
     expect(page.get_by_text("did not take the user name or the password")).to_be_visible()
     expect(page.get_by_label("User name")).to_have_value("crm")
