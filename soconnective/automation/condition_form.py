@@ -36,6 +36,7 @@ class Row:
     ) -> None:
         self.prefix = f"{prefix}-{group}-{index}"
         self.group, self.index = group, index
+        self.was = f"{group}-{index}"  # where it stood in what was posted; empty if it was not there
         self.posted, self.fields = values, fields
         self.field = fields.get(values.get("field", "")) or next(iter(fields.values()), None)
         self.known = values.get("field", "") in fields or not values.get("field")
@@ -87,8 +88,8 @@ class Row:
             return StringField("Values, separated by commas", render_kw={"maxlength": 400})
         return _single(field, "Value", self.posted.get("value", ""))
 
-    def read(self) -> Test | None:
-        """The checked condition, or None with a message beside it."""
+    def read(self, is_draft: bool = False) -> Test | None:
+        """The checked condition, or None with a message beside it. In a draft it may lack what to compare with."""
         if self.field is None or self.operator is None or not self.known:
             return None
         value: Any = self.posted.get("value", "")
@@ -106,8 +107,24 @@ class Row:
                 value=checked(self.field, self.operator, value),
             )
         except ValueError as error:
+            if is_draft and (found := self._unfinished(value)) is not None:
+                return found
             self.errors.append(str(error))
             return None
+
+    def _unfinished(self, value: Any) -> Test | None:
+        """The condition as far as it is written; None if what is written is wrong."""
+        parts = value if isinstance(value, list) else [value]
+        written = [part for part in parts if part.strip()]
+        if self.field is None or self.operator is None or (parts and len(written) == len(parts)):
+            return None
+        try:
+            _require_storable(written)
+            for part in written:
+                self.field.clean(part)
+        except ValueError:
+            return None
+        return Test(field=self.field.name, operator=self.operator.id, value=value)
 
 
 def _joined(match: str, items: Sequence[Test | Group | None]) -> Group:
@@ -246,16 +263,20 @@ class ConditionForm:
         else:
             return False
         at = where[0] if where else len(groups) - 1
+        stood = {id(row.posted): row.was for group in self.groups for row in group.rows}
         self._draw([group for group in groups if group[1]], self.match)
+        for drawn in self.groups:
+            for row in drawn.rows:
+                row.was = stood.get(id(row.posted), "")
         if what == "add" and at < len(self.groups):
             self.groups[at].rows[-1].has_focus = True
         else:
             self.focus = min(at, len(self.groups) - 1)
         return True
 
-    def read(self) -> Conditions | None:
+    def read(self, is_draft: bool = False) -> Conditions | None:
         """The conditions, or None with messages beside the rows."""
-        found = [(group, [row.read() for row in group.rows]) for group in self.groups]
+        found = [(group, [row.read(is_draft) for row in group.rows]) for group in self.groups]
         if self.too_many or any(test is None for _group, tests in found for test in tests):
             return None
         groups = [_joined(group.match, tests) for group, tests in found]

@@ -51,7 +51,9 @@ def load_trigger(type_id: str, stored: Mapping[str, Any]) -> Trigger:
         return cls.load(stored)  # type: ignore[return-value]
     except ValidationError as error:
         return BrokenTrigger(
-            type_id, stored, f"The trigger's settings cannot be read ({first_problem(error)})"
+            type_id,
+            stored,
+            lacking(cls.label, error) or f"The trigger's settings cannot be read ({first_problem(error)})",
         )
 
 
@@ -64,5 +66,19 @@ def load_action(type_id: str, stored: Mapping[str, Any]) -> Action:
         return cls.load(stored)  # type: ignore[return-value]
     except ValidationError as error:
         return BrokenAction(
-            type_id, stored, f"“{cls.label}” has settings that cannot be read ({first_problem(error)})"
+            type_id,
+            stored,
+            lacking(cls.label, error)
+            or f"“{cls.label}” has settings that cannot be read ({first_problem(error)})",
         )
+
+
+def lacking(label: str, error: ValidationError) -> str:
+    """Of a piece that is only not complete yet (in a draft): what it lacks. Empty if something else is wrong."""
+    found = error.errors()
+    if not all(one["loc"] and one["input"] in (None, "") for one in found):
+        return ""
+    names = ", ".join(
+        dict.fromkeys(str(one["loc"][0]).removesuffix("_id").replace("_", " ") for one in found)
+    )
+    return f"“{label.removesuffix(' …')}” is not complete yet: {names}"
