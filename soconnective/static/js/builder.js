@@ -86,7 +86,7 @@
     if (!ctx.sent || ctx.target !== builder()) return;
     if (!ctx.text.includes('id="builder"')) {
       event.preventDefault();
-      tell(OUT);
+      tell(ctx.response.status >= 500 ? LOST : OUT);
       return;
     }
     ctx.typed = new Map();
@@ -124,5 +124,4 @@
   });
 
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => { if (ctx?.sent) tell(LOST); });
-  document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => { if (ctx?.sent && ctx.response.status >= 500) tell(LOST); });
 }
