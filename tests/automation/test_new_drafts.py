@@ -47,7 +47,10 @@ def test_half_a_rule_is_kept_as_it_is_and_does_nothing(
 ) -> None:
     url = begin(owner)
     shown, listed, edit = owner.get(url).text, owner.get(URL).text, owner.get(f"{url}/edit").text
-    assert "It does nothing until you publish it." in shown and "“Create a task” is not complete yet: title" in shown
+    assert (
+        "It does nothing until you publish it." in shown
+        and "“Create a task” is not complete yet: title" in shown
+    )
     assert re.search(r'chip warn">draft</span></td>\s*<td><a[^>]*>Half done', listed)
     assert "Not complete yet." in listed
     assert "kept as typed" in edit and 'value="9"' in edit and 'value="3"' in edit and "Edit draft" in edit
@@ -69,9 +72,13 @@ def test_half_a_rule_is_kept_as_it_is_and_does_nothing(
     assert answer.status_code == 422
     assert count(app, team, AutomationVersion) == 0 and not drafts_are_active(app, team)
 
-    answer = owner.post(f"{url}/edit", data={**WHOLE, "op": "draft", "version": version(owner, f"{url}/edit")})
+    answer = owner.post(
+        f"{url}/edit", data={**WHOLE, "op": "draft", "version": version(owner, f"{url}/edit")}
+    )
     assert answer.status_code == 302 and "not complete" not in owner.get(url).text
-    answer = owner.post(f"{url}/edit", data={**WHOLE, "op": "publish", "version": version(owner, f"{url}/edit")})
+    answer = owner.post(
+        f"{url}/edit", data={**WHOLE, "op": "publish", "version": version(owner, f"{url}/edit")}
+    )
     assert answer.status_code == 302 and "version 1 works from now on" in owner.get(url).text
     with app.app_context(), acting_in(team.id):
         move(make_deal(team.stages["Lead"], amount="5"), team.stages["Won"])

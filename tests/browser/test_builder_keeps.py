@@ -161,7 +161,9 @@ def test_nobody_leaves_unsaved_work_unasked(team: Team, page: Page, new_page: An
     page.get_by_label("Name", exact=True).fill("Not ready")
     page.get_by_role("button", name="Save as draft").click()
     expect(page.get_by_text("The draft is saved. It does nothing until you publish it.")).to_be_visible()
-    expect(page.get_by_role("listitem").filter(has_text="“Create a task” is not complete yet: title")).to_be_visible()
+    expect(
+        page.get_by_role("listitem").filter(has_text="“Create a task” is not complete yet: title")
+    ).to_be_visible()
     page.get_by_role("link", name="Go on editing").click()
     page.get_by_label("Title").fill("Call them")
     page.get_by_label("Switched on").check()
