@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from soconnective.automation.contracts import Action, Scope, Trigger
 from soconnective.automation.flow import If
+from soconnective.automation.registry import to_come
 from soconnective.automation.step_row import StepRow
 
 
@@ -32,8 +33,7 @@ class Unsaid:
         return self
 
     def describe(self) -> str:
-        label = self._cls.label.removesuffix(" …")
-        return self._words or f"{label[:1].lower()}{label[1:]} …"
+        return self._words or to_come(self._cls.label)
 
     def say(self, _scope: Scope) -> str:
         return self.describe()

@@ -139,10 +139,14 @@ def _check(builder: Builder) -> None:
     if builder.validate() is not None:
         builder.notice = ("All of it fits together: this can be published.", "")
     else:
+        _say(builder, "This cannot be published yet. Look at the marked fields.")
         builder.form.status = 200
-        builder.form.form_problem = (
-            builder.form.form_problem or "This cannot be published yet. Look at the marked fields."
-        )
+
+
+def _say(builder: Builder, what: str) -> None:
+    """Of a form that is not right: what it is not ready for."""
+    if builder.form.status == 422 and builder.form.form_problem is None:
+        builder.form.form_problem = what
 
 
 def _copy(builder: Builder, index: int) -> None:
@@ -200,6 +204,7 @@ def _do(builder: Builder, op: str) -> Any:
         _check(builder)
     elif op == "test":
         builder.try_it()
+        _say(builder, "This cannot be tested yet. Look at the marked fields.")
     elif builder.apply(op) and op.startswith("copy:"):
         _copy(builder, int(op.split(":")[1]))
     return None
@@ -215,6 +220,7 @@ def _backtest(builder: Builder) -> Any:
     """Begin a backtest of what stands in the form; nothing else of it is saved."""
     definition = builder.validate()
     if definition is None:
+        _say(builder, "This cannot be tried yet. Look at the marked fields.")
         return None
     begin_again()
     try:
