@@ -8,7 +8,10 @@ from typing import Any
 
 from playwright.sync_api import Dialog, Page, Route, expect
 
+from soconnective.core.tenancy import acting_in
+from tests.automation.test_flow import BIG, branches, note
 from tests.browser.conftest import Watch, sign_in
+from tests.factories.records import make_rule
 from tests.workspaces import Team
 
 NEW = "/dashboard/automations/new"
@@ -228,3 +231,32 @@ def test_a_rule_is_built_by_keyboard_and_the_focus_is_always_seen(team: Team, pa
     page.keyboard.press("Enter")
     page.wait_for_url("**/automations")
     expect(page.get_by_text("When a deal is won, if amount is at least 1000 → create task “Call” due in 1 day for the record's owner, wait 1 day, log note “done”")).to_be_visible()  # fmt: skip
+
+
+def test_nothing_moves_under_the_pointer(app: Any, team: Team, page: Page) -> None:
+    with app.app_context(), acting_in(team.id):
+        make_rule(steps=[*[note("x")] * 4, *branches(BIG, note("y"), ("end_if", {})), *[note("z")] * 6])
+    sign_in(page, team.owner.email)
+    page.goto("/dashboard/automations/1/edit")
+
+    def top(place: Any) -> float:
+        box = place.bounding_box()
+        assert box is not None
+        return float(box["y"])
+
+    def stays(place: Any, do: Callable[[], Any], then: Any = None) -> None:
+        place.evaluate("element => element.scrollIntoView({ block: 'center' })")
+        place.focus()
+        page.evaluate("document.getElementById('builder').dataset.old = 'yes'")
+        before = top(place)
+        do()
+        expect(page.locator("#builder")).not_to_have_attribute("data-old", "yes")
+        page.wait_for_timeout(50)
+        assert abs(top(then or place) - before) < 3
+
+    asked, compared = page.locator("#steps-4-if-0-0-field"), page.locator("#steps-4-if-0-0-operator")
+    stays(asked, lambda: asked.select_option("title"))
+    stays(compared, lambda: compared.select_option("empty"))
+    up, then = (page.get_by_role("button", name=f"Move step {number} up") for number in (10, 9))
+    stays(up, up.click, then)
+    expect(then).to_be_focused()

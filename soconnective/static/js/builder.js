@@ -53,6 +53,22 @@
     return name;
   }
 
+  // The part of the form that holds `inside`, to find it again in the answer: a step, or a card with a name.
+  function partOf(inside) {
+    const part = inside.closest?.("li.rule-step, section[id]");
+    if (!part) return null;
+    const found = part.matches("li") ? `li[data-step="${Number(part.id.replace("step-", "")) - 1}"]` : `#${part.id}`;
+    return { found, top: part.getBoundingClientRect().top };
+  }
+
+  // What was pressed stays where it is on the screen, unless the answer has put the cursor where nobody would see it.
+  function stay(part) {
+    const now = document.querySelector(`#builder ${part.found}`);
+    if (now) window.scrollBy(0, now.getBoundingClientRect().top - part.top);
+    const at = document.activeElement;
+    if (at.matches("#builder [autofocus]") && !at.closest(".builder-foot")) at.scrollIntoView({ block: "nearest" });
+  }
+
   function put(field, wanted) {
     if (isMark(field)) {
       field.checked = wanted === "true";
@@ -98,6 +114,9 @@
     if (at.form === builder() && at.name && at !== ctx.had && at.matches("input, select, textarea")) {
       ctx.at = { name: key(at, at.name), from: at.selectionStart, to: at.selectionEnd, way: at.selectionDirection, top: at.scrollTop };
     }
+    // htmx puts the new form beside the old: the browser would scroll to hold on to the old, and jump to the end
+    document.documentElement.style.overflowAnchor = "none";
+    ctx.part = partOf(ctx.sourceElement);
     // a text area that was made larger stays so
     ctx.tall = new Map(fields(builder()).filter((field) => field.style.height).map((field) => [field.name, field.style.height]));
   });
@@ -120,8 +139,10 @@
         field.scrollTop = ctx.at.top;
       }
     }
+    if (ctx.part) stay(ctx.part);
     for (const field of changed) field.dispatchEvent(new Event(field.matches("select") ? "change" : "input", { bubbles: true }));
   });
 
+  document.addEventListener("htmx:finally:swap", () => { document.documentElement.style.overflowAnchor = ""; });
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => { if (ctx?.sent) tell(LOST); });
 }
