@@ -12,7 +12,7 @@ from soconnective.automation.contracts import Trigger
 from soconnective.automation.definition import Definition
 from soconnective.automation.models import Automation
 from soconnective.automation.trial import Busy, Trial, as_rule, made_up, try_rule
-from soconnective.core.apart import details_in, told_apart
+from soconnective.core.apart import details_in, first_apart
 from soconnective.core.db import db, discarded_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.fields import IdField
@@ -54,8 +54,7 @@ class TestCard:
             self.form.event_id.choices = [SelectChoice("", "none has happened yet")]
         elif posted is None or "test-event_id" not in posted:
             self.form.event_id.data = rows[0][0]
-        told = told_apart(kind.name, kind.first(OFFERED), always=True)
-        self.form.record_id.offer((int(key), said) for key, said in told)
+        self.form.record_id.offer((int(key), said) for key, said in first_apart(kind.name, OFFERED))
 
     def run(self, definition: Definition, rule: Automation | None) -> None:
         """Try `definition` on what was chosen; why it could not be tried is in `problem` or beside the field."""

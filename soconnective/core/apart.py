@@ -18,14 +18,25 @@ from soconnective.core.registry import registry
 MOST_LETTERS = 80
 
 
-def told_apart(
-    record_type: str, rows: Sequence[tuple[str, str]], always: bool = False
-) -> list[tuple[str, str]]:
-    """`rows` (id, name) by name, no two reading the same: with details where names are equal, or `always`."""
+def told_apart(record_type: str, rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """`rows` (id, name) by name, no two reading the same: with details where names are equal."""
     names = [(row_id, name[:MOST_LETTERS]) for row_id, name in rows]
     count = Counter(name.casefold() for _id, name in names)
-    asked = [int(row_id) for row_id, name in names if always or count[name.casefold()] > 1]
-    known = _details(record_type, asked)
+    ids = [int(row_id) for row_id, name in names if count[name.casefold()] > 1]
+    return _sorted(names, _details(record_type, ids) if ids else {})
+
+
+def first_apart(record_type: str, limit: int) -> list[tuple[str, str]]:
+    """The first rows of a kind as (id, name), each with its details."""
+    kind = registry.record_types[record_type]
+    asked = _columns(record_type)
+    statement = select(kind.model, *asked.values()).order_by(kind.model.id.desc()).limit(limit)
+    found = db.session.execute(statement).all()
+    names = [(str(row[0].id), kind.title(row[0])[:MOST_LETTERS]) for row in found]
+    return _sorted(names, _worded(record_type, {row[0].id: row[1:] for row in found}))
+
+
+def _sorted(names: Sequence[tuple[str, str]], known: Mapping[int, list[str]]) -> list[tuple[str, str]]:
     told = [(row_id, BETWEEN.join([name, *known.get(int(row_id), ())])) for row_id, name in names]
     return sorted(numbered(told), key=lambda one: one[1].casefold())
 
@@ -41,30 +52,37 @@ def _asked(record_type: str) -> list[Field]:
     return [fields[name] for name in registry.record_types[record_type].apart if name in fields]
 
 
+def _columns(record_type: str) -> dict[str, Any]:
+    """Where the details stand, by the name of their field."""
+    return {field.name: field.column() for field in _asked(record_type) if field.column is not None}
+
+
 def _details(record_type: str, ids: Collection[int]) -> dict[int, list[str]]:
-    """What tells each of these from others; one statement, and one for each kind of record that they name."""
-    asked = [(field, field.column) for field in _asked(record_type) if field.column is not None]
-    if not asked or not ids:
-        return {}
+    """What tells each of these from others."""
     model: Any = registry.record_types[record_type].model
-    columns = [column().label(field.name) for field, column in asked]
-    rows = db.session.execute(select(model.id, *columns).where(model.id.in_(ids))).mappings().all()
-    names = {
-        field.name: registry.record_types[field.record_type].titles(
-            {row[field.name] for row in rows} - {None}
-        )
-        for field, _column in asked
-        if field.kind == "record"
-    }
-    found = {}
-    for row in rows:
-        values = [(field, row[field.name]) for field, _column in asked]
-        found[row["id"]] = [
+    asked = _columns(record_type)
+    if not asked:
+        return {}
+    rows = db.session.execute(select(model.id, *asked.values()).where(model.id.in_(ids))).all()
+    return _worded(record_type, {row[0]: row[1:] for row in rows})
+
+
+def _worded(record_type: str, rows: Mapping[int, Sequence[Any]]) -> dict[int, list[str]]:
+    """The values of the columns in words; one statement for each kind of record that they name."""
+    fields = [fields_of(record_type)[name] for name in _columns(record_type)]
+    names: dict[str, dict[int, str]] = {}
+    for place, field in enumerate(fields):
+        if field.kind == "record":
+            ids = {values[place] for values in rows.values()} - {None}
+            names[field.name] = registry.record_types[field.record_type].titles(ids)
+    return {
+        row_id: [
             names[field.name].get(value, "") if field.name in names else _said(field, value, {})
-            for field, value in values
+            for field, value in zip(fields, values, strict=True)
             if value not in (None, "")
         ]
-    return found
+        for row_id, values in rows.items()
+    }
 
 
 def _said(field: Field, value: Any, snapshot: Mapping[str, Any]) -> str:
