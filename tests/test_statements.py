@@ -22,7 +22,7 @@ from soconnective.timeline.operations import write_note
 from tests.factories.records import make_rule, move
 
 MOST = 14
-MORE = {"/dashboard/automations/1": 16}  # a rule with its draft, versions, runs, statistics, test and linter
+MORE = {"/dashboard/automations/1": 18}  # a rule with its draft, versions, runs, statistics, test and linter
 LISTS = [
     "/dashboard", "/dashboard/contacts", "/dashboard/contacts?q=ana", "/dashboard/companies", "/dashboard/deals",
     "/dashboard/deals?mine=1", "/dashboard/tasks", "/dashboard/tasks?view=open", "/dashboard/appointments",

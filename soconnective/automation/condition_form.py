@@ -16,15 +16,19 @@ from werkzeug.datastructures import MultiDict
 from wtforms import Form, SelectChoice, SelectField, SelectMultipleField, StringField
 from wtforms.widgets import DateInput, NumberInput
 
-from soconnective.automation.conditions import Conditions, event_fields
+from soconnective.automation.conditions import ACTOR, Conditions, event_fields
+from soconnective.core.apart import told_apart
 from soconnective.core.conditions import OPERATORS, Field, Group, Test, operators_of
 from soconnective.core.conditions.operators import Operator
 from soconnective.core.conditions.tree import checked
-from soconnective.core.registry import active_people, registry
+from soconnective.core.fields import numbered
+from soconnective.core.registry import active_people, called, registry
 
 MOST_GROUPS, MOST_ROWS, OFFERED = 10, 20, 500
 NAME = re.compile(r"if-(\d{1,3})(?:-(\d{1,3})-(field|operator|value|other)|-(match))")
 TOO_MANY = f"A rule has at most {MOST_GROUPS} groups of {MOST_ROWS} conditions. Nothing was saved."
+TAGS, THE_CHANGE = "Tags", "The change itself"
+AS_IT_IS, JUST_CHANGED = "As it is now", "What has just changed"
 JOINS = (("all", "all of these"), ("any", "any of these"), ("none", "none of these"))
 
 
@@ -32,11 +36,18 @@ class Row:
     """One condition as the form shows it."""
 
     def __init__(
-        self, prefix: str, group: int, index: int, values: MultiDict[str, str], fields: Mapping[str, Field]
+        self,
+        prefix: str,
+        group: int,
+        index: int,
+        values: MultiDict[str, str],
+        fields: Mapping[str, Field],
+        record_type: str | None,
     ) -> None:
         self.prefix = f"{prefix}-{group}-{index}"
         self.group, self.index = group, index
-        self.posted, self.fields = values, fields
+        self.was = f"{group}-{index}"  # where it stood in what was posted; empty if it was not there
+        self.posted, self.fields, self.record_type = values, fields, record_type
         self.field = fields.get(values.get("field", "")) or next(iter(fields.values()), None)
         self.known = values.get("field", "") in fields or not values.get("field")
         self.operator = self._operator(values.get("operator", ""))
@@ -54,18 +65,12 @@ class Row:
         """The four inputs, made for this field and comparison."""
         parts: dict[str, Any] = {
             "field": SelectField(
-                "Field",
-                choices=[
-                    SelectChoice(f.name, f.label[:1].upper() + f.label[1:]) for f in self.fields.values()
-                ],
-                validate_choice=False,
+                "Field", choices=_grouped(self.fields, self.record_type), validate_choice=False
             )
         }
         if self.field is not None and self.operator is not None:
             offered = operators_of(self.field, with_changes=self.field.column is not None)
-            parts["operator"] = SelectField(
-                "Comparison", choices=[SelectChoice(o.id, o.label) for o in offered], validate_choice=False
-            )
+            parts["operator"] = SelectField("Comparison", choices=_compared(offered), validate_choice=False)
             if self.operator.takes != "nothing":
                 parts["value"] = self._input(self.field, self.operator)
             if self.operator.takes == "two":
@@ -87,8 +92,8 @@ class Row:
             return StringField("Values, separated by commas", render_kw={"maxlength": 400})
         return _single(field, "Value", self.posted.get("value", ""))
 
-    def read(self) -> Test | None:
-        """The checked condition, or None with a message beside it."""
+    def read(self, is_draft: bool = False) -> Test | None:
+        """The checked condition, or None with a message beside it. In a draft it may lack what to compare with."""
         if self.field is None or self.operator is None or not self.known:
             return None
         value: Any = self.posted.get("value", "")
@@ -106,8 +111,60 @@ class Row:
                 value=checked(self.field, self.operator, value),
             )
         except ValueError as error:
+            if is_draft and (found := self._unfinished(value)) is not None:
+                return found
             self.errors.append(str(error))
             return None
+
+    def _unfinished(self, value: Any) -> Test | None:
+        """The condition as far as it is written; None if what is written is wrong."""
+        parts = value if isinstance(value, list) else [value]
+        written = [part for part in parts if part.strip()]
+        if self.field is None or self.operator is None or (parts and len(written) == len(parts)):
+            return None
+        try:
+            _require_storable(written)
+            for part in written:
+                self.field.clean(part)
+        except ValueError:
+            return None
+        return Test(field=self.field.name, operator=self.operator.id, value=value)
+
+
+def _grouped(fields: Mapping[str, Field], record_type: str | None) -> list[SelectChoice]:
+    """The fields under plain headings: the record's own, those of each record it points to, tags, the change."""
+    groups: dict[str, list[Field]] = {}
+    for field in fields.values():
+        groups.setdefault(_heading(field, record_type), []).append(field)
+    last = (TAGS, THE_CHANGE)
+    return [
+        SelectChoice(field.name, field.label[:1].upper() + field.label[1:], optgroup=heading)
+        for heading in sorted(groups, key=lambda name: last.index(name) if name in last else -1)
+        for field in groups[heading]
+    ]
+
+
+def _heading(field: Field, record_type: str | None) -> str:
+    """A related field is named after the record that it belongs to: `company_domain`."""
+    if field is ACTOR:
+        return THE_CHANGE
+    if field.kind == "tags":
+        return TAGS
+    whose = field.name.partition("_")[0] if field.is_related else record_type or ""
+    kind = registry.record_types.get(whose)
+    known = kind.label.lower() if kind is not None else "record"
+    return f"{'Its' if field.is_related else 'The'} {known}"
+
+
+def _compared(offered: Sequence[Operator]) -> list[SelectChoice]:
+    """The comparisons; where some ask for the change, under two headings."""
+    if not any(one.of_change for one in offered):
+        return [SelectChoice(one.id, one.label) for one in offered]
+    ordered = sorted(offered, key=lambda one: one.of_change)
+    return [
+        SelectChoice(one.id, one.label, optgroup=JUST_CHANGED if one.of_change else AS_IT_IS)
+        for one in ordered
+    ]
 
 
 def _joined(match: str, items: Sequence[Test | Group | None]) -> Group:
@@ -143,14 +200,14 @@ def _choices(field: Field, chosen: list[str]) -> list[SelectChoice]:
     if field.kind in ("choice", "tags") and field.choices is not None:
         found = list(field.choices())
     elif field.kind == "person":
-        found = [(str(person.id), person.name) for person in active_people()]
+        found = [(str(person.id), called(person.id) or person.name) for person in active_people()]
     else:
-        found = registry.record_types[field.record_type].first(OFFERED)
+        found = told_apart(field.record_type, registry.record_types[field.record_type].first(OFFERED))
     known = dict(found)
     found += [
         (one, field.label_of(one) or "⚠ something that is gone") for one in chosen if one and one not in known
     ]
-    return [SelectChoice(value, label) for value, label in found]
+    return [SelectChoice(value, label) for value, label in numbered(found)]
 
 
 class GroupRows:
@@ -204,7 +261,14 @@ class ConditionForm:
     def _draw(self, groups: Sequence[tuple[str, list[MultiDict[str, str]]]], match: str) -> None:
         self.match = match if match in ("all", "any") else "all"
         self.groups = [
-            GroupRows(g, how, [Row(self.prefix, g, n, values, self.fields) for n, values in enumerate(rows)])
+            GroupRows(
+                g,
+                how,
+                [
+                    Row(self.prefix, g, n, values, self.fields, self.record_type)
+                    for n, values in enumerate(rows)
+                ],
+            )
             for g, (how, rows) in enumerate(groups)
         ]
 
@@ -246,16 +310,20 @@ class ConditionForm:
         else:
             return False
         at = where[0] if where else len(groups) - 1
+        stood = {id(row.posted): row.was for group in self.groups for row in group.rows}
         self._draw([group for group in groups if group[1]], self.match)
+        for drawn in self.groups:
+            for row in drawn.rows:
+                row.was = stood.get(id(row.posted), "")
         if what == "add" and at < len(self.groups):
             self.groups[at].rows[-1].has_focus = True
         else:
             self.focus = min(at, len(self.groups) - 1)
         return True
 
-    def read(self) -> Conditions | None:
+    def read(self, is_draft: bool = False) -> Conditions | None:
         """The conditions, or None with messages beside the rows."""
-        found = [(group, [row.read() for row in group.rows]) for group in self.groups]
+        found = [(group, [row.read(is_draft) for row in group.rows]) for group in self.groups]
         if self.too_many or any(test is None for _group, tests in found for test in tests):
             return None
         groups = [_joined(group.match, tests) for group, tests in found]
