@@ -19,6 +19,7 @@ from soconnective.automation import (
     backtest,
     by_hand,
     by_hand_views,
+    catching_up,
     change_field,
     draft_views,
     due,
@@ -43,6 +44,7 @@ from soconnective.automation import (
     undo_application,
     views,
     wait,
+    waiting_views,
 )
 from soconnective.automation.breaker import Limits
 from soconnective.automation.models import Automation
@@ -55,6 +57,7 @@ __all__ = [
     "assign_owner",
     "backtest",
     "by_hand_views",
+    "catching_up",
     "change_field",
     "draft_views",
     "due_fire",
@@ -75,6 +78,7 @@ __all__ = [
     "trial_views",
     "undo_application",
     "wait",
+    "waiting_views",
 ]
 
 

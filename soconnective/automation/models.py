@@ -66,6 +66,8 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
         UtcDateTime
     )  # by the breaker, until somebody resumes it
     paused_why: Mapped[str | None] = mapped_column(Text)
+    off_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # a person said so; None while it looks
+    gap: Mapped[dict[str, Any] | None] = mapped_column(Json)  # see `automation.due_missed`
     key: Mapped[str | None] = mapped_column(
         String(140)
     )  # its name in rules as text; stays when it is renamed
@@ -75,6 +77,11 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     def looks(self) -> bool:
         """Whether it looks at what happens: it is on, or in the shadow."""
         return (self.is_active or self.is_shadow) and self.deleted_at is None
+
+    @property
+    def holds(self) -> bool:
+        """Whether what comes up while it does not look is kept for later: it is paused, and nobody said off."""
+        return self.paused_at is not None and not self.looks and self.off_since is None
 
     @property
     def state(self) -> str:

@@ -17,6 +17,7 @@ from soconnective.automation.models import (
     AutomationStep,
     AutomationVersion,
 )
+from soconnective.automation.switching import finish_held, switch
 from soconnective.core import clock
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
@@ -38,7 +39,8 @@ def create_automation(definition: Definition, is_active: bool = False) -> Automa
         key=free_key(definition.name),
     )
     _apply(rule, definition)
-    _switch(rule, is_active)
+    if is_active:
+        switch(rule, "on")
     db.session.add(rule)
     db.session.flush()
     _write_steps(rule, definition)
@@ -50,17 +52,20 @@ def create_automation(definition: Definition, is_active: bool = False) -> Automa
 def update_automation(rule: Automation, definition: Definition, is_active: bool | None = None) -> Automation:
     """Save `rule` anew. What it does gets a new number only if it does something else than before."""
     _require_sense(definition)
-    before, trigger_before = current_version(rule), rule.trigger
+    before, trigger_before, marks = current_version(rule), rule.trigger, {}
+    settings_before = rule.trigger_settings
     _apply(rule, definition)
-    if is_active is not None:
-        _switch(rule, is_active)
+    if rule.off_since and (rule.trigger, rule.trigger_settings) != (trigger_before, settings_before):
+        rule.off_since = clock.now()  # what it was due for until now was something else
+    if is_active is not None and is_active != rule.is_active:
+        marks = switch(rule, "on" if is_active else "off")
     if before is None or before.definition != definition.to_text():
         for step in _steps_of(rule):
             db.session.delete(step)
         db.session.flush()
         _write_steps(rule, definition)
         _keep_version(rule, definition)
-    rule_changed(rule, trigger_before)
+    rule_changed(rule, trigger_before, **marks)
     return rule
 
 
@@ -73,9 +78,15 @@ def set_state(rule: Automation, state: str) -> Automation:
     """Switch a rule "off", into the "shadow" or "on". One that is broken can only be off."""
     if state != "off":
         _require_sense(definition_of(rule))
-    rule.is_shadow = state == "shadow"
-    _switch(rule, state == "on")
-    rule_changed(rule)
+    rule_changed(rule, **switch(rule, state))
+    return rule
+
+
+def let_finish(rule: Automation) -> Automation:
+    """Let go on what a paused rule holds; the rule itself is off then. Raises `Refused` if it holds nothing."""
+    if rule.paused_at is None:
+        raise Refused("The rule is not paused any more: what waits goes on by itself.")
+    rule_changed(rule, **finish_held(rule))
     return rule
 
 
@@ -105,7 +116,7 @@ def duplicate_automation(rule: Automation) -> Automation:
 
 def delete_automation(rule: Automation) -> None:
     """Hide the rule and switch it off; its versions and runs stay."""
-    rule.is_active = rule.is_shadow = False
+    switch(rule, "off")
     rule.deleted_at = clock.now()
     rule_changed(rule)
 
@@ -219,14 +230,6 @@ def _apply(rule: Automation, definition: Definition) -> None:
     rule.on_failure = definition.on_failure
     rule.conditions = definition.conditions.stored()
     rule.updated_at = clock.now()
-
-
-def _switch(rule: Automation, is_active: bool) -> None:
-    if is_active and not rule.is_active:
-        rule.activated_at = clock.now()
-        rule.paused_at = rule.paused_why = None
-        rule.is_shadow = False
-    rule.is_active = is_active
 
 
 def _write_steps(rule: Automation, definition: Definition) -> None:
