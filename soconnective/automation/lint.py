@@ -1,7 +1,8 @@
 """What looks wrong about rules that can be saved: said in words with what to do, never in the way.
 
 About one rule: conditions that cannot hold, branches that are never taken, steps after a stop, a rule that would
-start itself. About several: two that do the same, two that write one field at one moment, rules that go round.
+start itself. About several: two that do the same, two that write one field at one moment, rules that go round, by
+what they change or by starting each other.
 It may miss things; what it calls impossible is so. References to what is gone are `Definition.problems`.
 """
 
@@ -16,7 +17,7 @@ from sqlalchemy import select
 
 from soconnective.automation.contracts import ANY
 from soconnective.automation.definition import Definition, parse
-from soconnective.automation.flow import Control, If, flow_of
+from soconnective.automation.flow import Control, If, asleep, flow_of
 from soconnective.automation.models import Automation, AutomationVersion
 from soconnective.core.conditions import Field, Group, Test, fields_of, never_holds
 from soconnective.core.db import db
@@ -115,10 +116,12 @@ def _after_stops(definition: Definition) -> Iterator[str]:
 def _written(definition: Definition, only_always: bool = False) -> dict[str, Any]:
     """All that its steps write; only what it always writes at once, if asked for."""
     found: dict[str, Any] = {}
-    for step, depth in zip(definition.steps, flow_of(definition.steps).depths, strict=True):
-        if only_always and step.type_id in ("wait", "stop"):
+    off = asleep(definition.steps)
+    for index, depth in enumerate(flow_of(definition.steps).depths):
+        step = definition.steps[index]
+        if only_always and step.type_id in ("wait", "stop") and index not in off:
             break
-        if step.broken or (only_always and depth):
+        if step.broken or index in off or (only_always and depth):
             continue
         for name, value in step.written(definition.scope).items():
             found[name] = value if name not in found or found[name] == value else ANY
@@ -182,9 +185,13 @@ def _loops(rules: Sequence[Known]) -> Iterator[tuple[int, str]]:
     writes = {rule.id: _written(rule.definition) for rule in rules}
     by_id = {rule.id: rule for rule in rules}
     next_ones = {
-        one.id: [o.id for o in rules if o is not one and _starts(writes[one.id], o.definition)]
+        one.id: [
+            o.id
+            for o in rules
+            if (o is not one and writes[one.id] and _starts(writes[one.id], o.definition))
+            or _calls(one.definition, writes[one.id], o)
+        ]
         for one in rules
-        if writes[one.id]
     }
     for rule in rules:
         way = _way_round(rule.id, next_ones)
@@ -209,6 +216,16 @@ def _starts(written: Mapping[str, Any], other: Definition) -> bool:
     return not never_holds([(other.conditions.tree, True), (Group(items=known), True)], fields)
 
 
+def _calls(one: Definition, written: Mapping[str, Any], other: Known) -> bool:
+    """Whether a step starts the other rule by its name, and that may match then, as far as can be told."""
+    off = asleep(one.steps)
+    if not any(other.id in step.started() for n, step in enumerate(one.steps) if n not in off):
+        return False
+    is_as_it_was = set(written) <= {"run"} and all(step.type_id != "wait" for step in one.steps)
+    before = [(one.conditions.tree, True)] if is_as_it_was else []
+    return not never_holds([*before, (other.definition.conditions.tree, True)], one.conditions.fields)
+
+
 def _way_round(start: int, next_ones: Mapping[int, Sequence[int]]) -> list[int]:
     """The shortest way from a rule back to itself; empty if there is none."""
     queue, came_from = deque([start]), dict[int, int]()
@@ -219,7 +236,7 @@ def _way_round(start: int, next_ones: Mapping[int, Sequence[int]]) -> list[int]:
                 way = [start, here]
                 while way[-1] != start:
                     way.append(came_from[way[-1]])
-                return [*reversed(way[1:]), start] if here != start else []
+                return [*reversed(way[1:]), start] if here != start else [start, start]
             if there not in came_from:
                 came_from[there] = here
                 queue.append(there)
