@@ -31,9 +31,9 @@ from soconnective.automation import (
     going_on,
     health,
     hours_views,
-    operations,
     queries,
     recipe_views,
+    references,
     retention,
     run_action_views,
     run_views,
@@ -128,7 +128,7 @@ def init_app(app: Flask) -> None:
         ),
         hours_views.SECTION,
         Panel("home-runs", "home", 80, "automations/_home.html", _recent),
-        Holding("rules", "rules that name them", operations.rules_with_person, operations.replace_person),
+        Holding("rules", "rules that name them", references.rules_with_person, references.replace_person),
         Search("automations", "Automations", 60, _find),
     )
 

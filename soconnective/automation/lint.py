@@ -19,9 +19,9 @@ from soconnective.automation.contracts import ANY
 from soconnective.automation.definition import Definition, parse
 from soconnective.automation.flow import Control, If, asleep, flow_of
 from soconnective.automation.models import Automation, AutomationVersion
-from soconnective.core.conditions import Field, Group, Test, fields_of, never_holds
+from soconnective.core.conditions import Field, Group, Test, each_test, fields_of, never_holds
 from soconnective.core.db import db
-from soconnective.core.registry import registry
+from soconnective.core.registry import people, registry
 
 EXCLUDE = "Make one rule of them, or give them conditions that exclude each other."
 ROUND = "Each runs once per change and is then stopped. Add a condition that no longer holds the second time."
@@ -73,6 +73,7 @@ def alone(definition: Definition) -> list[str]:
     elif flow_of(definition.steps).problems == ():
         found += _branches(definition, fields)
     found += _after_stops(definition)
+    found += _gone_people(definition)
     if definition.trigger.hears(_written(definition)):
         found.append(
             "What it does would start it again; that is stopped each time and stands among its runs. "
@@ -111,6 +112,22 @@ def _after_stops(definition: Definition) -> Iterator[str]:
     for index, step in enumerate(steps[:-1]):
         if step.type_id == "stop" and steps[index + 1].type_id not in markers:
             yield f"Step {index + 2} is never reached: step {index + 1} stops before it. Move or remove one of them."
+
+
+def _gone_people(definition: Definition) -> Iterator[str]:
+    """Conditions that ask for somebody who is no longer a member."""
+    trees = [(definition.conditions.tree, "its conditions")]
+    trees += [
+        (s.settings.conditions, f"step {n}") for n, s in enumerate(definition.steps, 1) if isinstance(s, If)
+    ]
+    for tree, where in trees:
+        for _path, test in each_test(tree):
+            field = definition.conditions.fields.get(test.field)
+            if field is None or field.refers_to != "person" or test.value is None:
+                continue
+            asked, known = test.value if isinstance(test.value, list) else [test.value], people()
+            for gone in sorted(p.name for p in known.values() if str(p.id) in asked and not p.is_active):
+                yield f"In {where}: {gone} is no longer an active member. Choose somebody else, or take that away."
 
 
 def _written(definition: Definition, only_always: bool = False) -> dict[str, Any]:

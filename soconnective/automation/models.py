@@ -144,6 +144,18 @@ class AutomationDraft(TenantOwned, Base):
     saved_by_name: Mapped[str] = mapped_column(String(200), default="")
 
 
+class AutomationReplacement(TenantOwned, Base):
+    """What took the place of something that went (a stage, a tag, a person): what began at an older version follows."""
+
+    __tablename__ = "automation_replacements"
+    __table_args__ = tenant_table(Index("ix_automation_replacements_at", "tenant_id", "at"))
+
+    kind: Mapped[str] = mapped_column(String(40))
+    old_id: Mapped[int] = mapped_column(BigId)
+    new_id: Mapped[int] = mapped_column(BigId)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+
+
 class AutomationTurn(TenantOwned, Base):
     """Whose turn it is: a number that a rule counts up, for what goes round."""
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import func, select
 
-from soconnective.automation.definition import Definition, build, parse
+from soconnective.automation.definition import Definition, build
 from soconnective.automation.due_plan import rule_changed
 from soconnective.automation.keys import free_key
 from soconnective.automation.models import (
     Automation,
-    AutomationDraft,
     AutomationRun,
     AutomationStep,
     AutomationVersion,
@@ -156,22 +154,6 @@ def mark_failures_seen() -> int:
     return len(failed)
 
 
-def replace_person(old_id: int, new_id: int | None) -> int:
-    """Hand over the fixed persons in rules from a member who leaves; returns how many rules changed."""
-    changed = 0
-    for draft in db.session.scalars(select(AutomationDraft)):
-        made = parse(draft.definition)
-        steps = tuple(_with_person(step, old_id, new_id) for step in made.steps)
-        draft.definition = replace(made, steps=steps).to_text()
-    for rule in db.session.scalars(select(Automation).where(Automation.deleted_at.is_(None))):
-        definition = definition_of(rule)
-        steps = tuple(_with_person(step, old_id, new_id) for step in definition.steps)
-        if any(a is not b for a, b in zip(steps, definition.steps, strict=True)):
-            rewrite(rule, replace(definition, steps=steps))
-            changed += 1
-    return changed
-
-
 def rewrite(rule: Automation, definition: Definition) -> None:
     """A new version of what `rule` does, made because something that it names goes; not asked whether it makes sense."""
     _apply(rule, definition)
@@ -180,23 +162,6 @@ def rewrite(rule: Automation, definition: Definition) -> None:
     db.session.flush()
     _write_steps(rule, definition)
     _keep_version(rule, definition)
-
-
-def rules_with_person(person_id: int) -> int:
-    """How many rules name this person in a step."""
-    rules = db.session.scalars(select(Automation).where(Automation.deleted_at.is_(None)))
-    return sum(
-        any(person_id in step.persons(step.settings) for step in definition_of(rule).steps if not step.broken)
-        for rule in rules
-    )
-
-
-def _with_person(step: Any, old_id: int, new_id: int | None) -> Any:
-    """The step with `new_id` in the place of `old_id`; with nobody in it, as the step itself says."""
-    if step.broken or old_id not in step.persons(step.settings):
-        return step
-    settings = step.settings.model_copy(update=step.replaced(step.settings, old_id, new_id))
-    return step.with_settings(settings)
 
 
 def current_version(rule: Automation) -> AutomationVersion | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from soconnective.automation import due_missed, due_plan
+from soconnective.automation import due_missed, due_plan, due_schedule
 from soconnective.automation.definition import build
 from soconnective.automation.due_missed import gap_in_words
 from soconnective.automation.engine import OFF
@@ -294,8 +294,6 @@ def test_a_schedule_that_came_while_it_was_paused_comes_once_late(inside: Any) -
 @pytest.mark.parametrize("happens", ["paused", "off", "deleted"])
 def test_in_the_middle_of_a_schedule(inside: Any, monkeypatch: pytest.MonkeyPatch, happens: str) -> None:
     """25 records of 30 are done. Paused: the rest comes when it is resumed. Off: the rest is told that it was off."""
-    from soconnective.automation import due_schedule
-
     made = scheduled(inside)
     real, seen = due_schedule._next_ids, []
 

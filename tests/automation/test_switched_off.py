@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from soconnective.automation import catching_up, waiting
+from soconnective.automation import breaker, catching_up, waiting
 from soconnective.automation.catching_up import CatchUp
 from soconnective.automation.definition import build
 from soconnective.automation.models import Automation, AutomationRun
@@ -63,10 +63,8 @@ def put(rule_id: int, state: str, at: datetime = NOW) -> None:
 
 def pause(rule_id: int, at: datetime = NOW) -> None:
     """As the breaker does it."""
-    from soconnective.automation.breaker import pause as really
-
     with clock.at(at), write_transaction():
-        assert really(db.session(), {rule_id: "it ran away"})
+        assert breaker.pause(db.session(), {rule_id: "it ran away"})
 
 
 def outcomes() -> list[str]:
