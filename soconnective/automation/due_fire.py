@@ -27,8 +27,8 @@ from soconnective.core.db import db, read_transaction, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.core.workspace import workspace_ids
 from soconnective.events import tell
-from soconnective.jobs import Again, Job, JobKind, Tick, enqueue, register_job, register_tick
-from soconnective.jobs.upkeep import enqueue_everywhere, prune
+from soconnective.jobs import Again, Job, JobKind, Tick, enqueue, register_daily, register_job, register_tick
+from soconnective.jobs.upkeep import prune
 
 SLICE = 200
 MOST_SLICES = 20  # of one workspace in one tick: then it is the others' turn
@@ -154,7 +154,6 @@ def _has_fired(row: AutomationDue, value: str) -> bool:
     return db.session.scalars(same).first() is not None
 
 
-@register_job
 class ForgetDue(JobKind):
     """Deletes rows that fired long ago; their moments are over, so they could not be planned again."""
 
@@ -165,13 +164,9 @@ class ForgetDue(JobKind):
         return Again(job.payload) if prune(due, SLICE * 5, *is_old) else None
 
 
-def _forget(now: datetime) -> None:
-    enqueue_everywhere(ForgetDue.kind, f"{ForgetDue.kind}-{now:%Y-%m-%d}")
-
-
 def _tick(now: datetime) -> None:
     take_due(now)
 
 
 register_tick(Tick("automation_due", timedelta(seconds=30), _tick))
-register_tick(Tick("forget_due", timedelta(hours=6), _forget))
+register_daily(ForgetDue, "forget_due")

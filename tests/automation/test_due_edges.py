@@ -26,6 +26,7 @@ from soconnective.core.tenancy import acting_in
 from soconnective.deals.models import Deal
 from soconnective.deals.operations import create_deal, delete_deal, update_deal
 from soconnective.jobs import Job, enqueue
+from soconnective.jobs.kinds import ticks
 from tests.automation.test_due_dates import CLOSE, DUE, NOW, deal, rule
 from tests.automation.timed import elsewhere, note, notes, rows, runs, tick, work
 from tests.factories.records import make_deal, make_rule
@@ -146,9 +147,10 @@ def test_what_fired_long_ago_is_forgotten_in_parts(inside: Any, monkeypatch: pyt
     monkeypatch.setattr(due_fire, "SLICE", 1)  # five at once
     assert [row[0] for row in rows()] == [*old, recent.id]
     late = DUE + due_fire.KEPT + timedelta(days=1)
+    [forget] = [tick for tick in ticks() if tick.name == "forget_due"]
     with clock.at(late):
-        elsewhere(due_fire._forget, late)
-        elsewhere(due_fire._forget, late)  # the same day: once
+        elsewhere(forget.run, late)
+        elsewhere(forget.run, late)  # the same day: once
         jobs = select(Job).where(Job.kind == due_fire.ForgetDue.kind)
         assert len(db.session.scalars(jobs).all()) == 1
         db.session.rollback()
