@@ -73,8 +73,11 @@ def draws_again() -> bool:
 
 
 def _claim() -> Response | None:
-    """Write down that this post is ours; whoever comes second gets the first one's answer."""
-    if request.method != "POST" or not has_tenant() or not request.form.get("form_key"):
+    """Write down that this post is ours; whoever comes second gets the first one's answer.
+
+    A post that only reads has no effect to repeat, and must not wait for those who write.
+    """
+    if request.method != "POST" or reads_only.get() or not has_tenant() or not request.form.get("form_key"):
         return None
     if draws_again():
         return None
