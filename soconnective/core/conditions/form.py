@@ -52,6 +52,11 @@ class Row:
         self.errors: list[str] = [] if self.known else ["This field does not exist here. Choose another one."]
         self.form = self._form()
 
+    @property
+    def is_blank(self) -> bool:
+        """Nothing is asked yet."""
+        return bool(self.blank) and not self.posted.get("field")
+
     def _operator(self, wanted: str) -> Operator | None:
         if self.field is None:
             return None
@@ -269,10 +274,10 @@ class ConditionForm:
 
     def read_tree(self) -> Group | None:
         """What is asked, or None with messages beside the rows."""
-        found = [(group, [row.read() for row in group.rows]) for group in self.groups]
+        found = [(group, [row.read() for row in group.rows if not row.is_blank]) for group in self.groups]
         if self.too_many or any(test is None for _group, tests in found for test in tests):
             return None
-        groups = [_joined(group.match, tests) for group, tests in found]
+        groups = [_joined(group.match, tests) for group, tests in found if tests]
         return self._whole(groups)
 
     def _whole(self, groups: Sequence[Group]) -> Group:
