@@ -191,7 +191,9 @@ class ConditionForm:
         blank: str = "",
     ) -> None:
         self.prefix = prefix
-        self.source = request.form if source is None else source
+        self.source: MultiDict[str, str] = source if source is not None else MultiDict()
+        if source is None and tree is None:
+            self.source = request.form
         self.fields = fields
         self.with_changes, self.blank = with_changes, blank
         self.too_many = False
