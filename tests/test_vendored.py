@@ -11,7 +11,15 @@ import pytest
 
 STATIC = Path(__file__).parent.parent / "soconnective" / "static"
 RECORDED = {entry["file"]: entry for entry in json.loads((STATIC / "vendor.json").read_text())}
-OURS = {"css/soconnective.css", "css/rules.css", "js/app.js", "js/theme.js", "icons/mark.svg", "vendor.json"}
+OURS = {
+    "css/soconnective.css",
+    "css/lists.css",
+    "css/rules.css",
+    "js/app.js",
+    "js/theme.js",
+    "icons/mark.svg",
+    "vendor.json",
+}
 
 
 def test_every_file_is_ours_or_recorded() -> None:
