@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from flask import Flask
 
+from soconnective.automation.references import follow_replacements
 from soconnective.saved_views import views
 from soconnective.saved_views.filtering import ListFilter
 from soconnective.saved_views.listed import Listed, register_list
+from soconnective.saved_views.naming import replace_in_views, views_naming
 from soconnective.saved_views.quick import Quick, by_choice, by_id, by_person, mine
 
 __all__ = [
@@ -29,3 +31,5 @@ __all__ = [
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
+    app.jinja_env.globals["views_naming"] = views_naming
+    follow_replacements(replace_in_views)

@@ -400,3 +400,27 @@ def test_a_rule_runs_on_what_a_view_shows(app: Flask, team: Any, owner: Any, dea
         "/dashboard/automations/pick", data={"type": "deal", "ids": ids, "automation_id": rule_id}
     )
     assert answer.status_code == 302
+
+
+def test_views_name_what_takes_the_place_of_what_goes(app: Flask, team: Any, owner: Any) -> None:
+    with app.app_context(), acting_in(team.id):
+        old, new = make_tag("Old").id, make_tag("New").id
+        db.session.rollback()
+    stages = (team.stages["Lead"], team.stages["Qualified"])
+    tagged = Group(items=[Test(field="tag_ids", operator="include_any", value=[str(old), str(new)])])
+    staged = Group(items=[Test(field="stage_id", operator="is", value=str(stages[0]))])
+    save(app, team, team.owner, "Tagged", shared=True, tree=tagged)
+    save(app, team, team.member, "Of a member", shared=False, tree=staged)
+    save(app, team, team.owner, "Staged", shared=True, tree=staged)
+    ask = f"/dashboard/settings/tags/{old}/delete"
+    assert "One view names it" in owner.get(ask).text and ">Tagged</a>" in owner.get(ask).text
+    assert owner.post(ask, data={"version": 1, "replacement_id": new}).status_code == 302
+    ask = f"/dashboard/settings/pipelines/stages/{stages[0]}/replace"
+    page = owner.get(ask).text
+    assert ">Staged</a>" in page and "Of a member" not in page
+    assert owner.post(ask, data={"version": 1, "replacement_id": stages[1]}).status_code == 302
+    trees = [row[3] for row in kept(app, team)]
+    assert trees == [
+        written(Group(items=[Test(field="tag_ids", operator="include_any", value=[str(new)])])),
+        *[written(Group(items=[Test(field="stage_id", operator="is", value=str(stages[1]))]))] * 2,
+    ]
