@@ -6,6 +6,7 @@ listener leaves one that is not lent again.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from flask import Flask
@@ -29,16 +30,20 @@ class Lender:
 
     def __init__(self) -> None:
         self._app: Flask | None = None
-        self._url = ""
+        self._made_for: Any = None
         self._config: dict[str, Any] = {}
         self._shape: list[Any] = []
 
     def lend(self, url: str) -> Flask:
-        if self._app is None or self._url != url:
-            self._url, self._app = (
-                url,
-                create_app({**settings_for(url), "WTF_CSRF_ENABLED": False, "PROPAGATE_EXCEPTIONS": True}),
+        wanted = (
+            url,
+            {name: value for name, value in os.environ.items() if name.startswith("SOCONNECTIVE_")},
+        )
+        if self._app is None or self._made_for != wanted:
+            self._app = create_app(
+                {**settings_for(url), "WTF_CSRF_ENABLED": False, "PROPAGATE_EXCEPTIONS": True}
             )
+            self._made_for = wanted
             self._config, self._shape = dict(self._app.config), shape_of(self._app)
         self._app._got_first_request = False  # routes and hooks may be added before the first one
         return self._app

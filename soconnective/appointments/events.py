@@ -3,6 +3,7 @@
 | what was saved                            | events |
 | --- | --- |
 | a new appointment                         | appointment.scheduled |
+| a new one that is done or cancelled       | appointment.updated |
 | another start or end while scheduled      | appointment.rescheduled |
 | scheduled or done → cancelled             | appointment.cancelled |
 | cancelled or done → scheduled             | appointment.scheduled |
@@ -46,7 +47,7 @@ UPDATED = declare(
     "appointment.updated",
     "appointment",
     "Appointment changed",
-    sent_when="It was marked done, or a title, text, place, owner, person or link changed.",
+    sent_when="It was marked done, or a title, text, place, owner, person or link changed; or it was new and already done or cancelled.",
     not_when="Not for its time while it is scheduled: that is appointment.rescheduled.",
 )
 DELETED = declare(

@@ -82,6 +82,8 @@ def pick() -> Any:
     ids = [one for one in dict.fromkeys(ids) if one in titles]
     form = SelectionForm()
     form.automation_id.offer(rules)
+    if len(rules) == 1 and request.method == "GET":
+        form.automation_id.data = rules[0][0]
     if kind and rules and ids and form.saved(lambda: by_hand.run_on(_rule(form), ids)):
         flash(
             f"It runs on {len(ids):,} {_count(kind, len(ids))} now, one after the other. Reload this page to see what it did.",

@@ -204,6 +204,10 @@ class Piece:
         """What is wrong with the settings here and now, as (field, message); empty when all is well."""
         return []
 
+    def warnings(self) -> list[str]:
+        """What would fail here and now although the settings are right; said by the linter, never in the way."""
+        return []
+
     @property
     def broken(self) -> str | None:
         """The message of a piece that cannot work any more, else None."""

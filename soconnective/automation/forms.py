@@ -68,6 +68,7 @@ class Builder:
         self.too_many = False
         self.pressed = ""  # the button that asked for this form
         self.notice: tuple[str, str] | None = None  # (words, link) of what a button did elsewhere
+        self.concerns: list[str] = []  # what the linter says when somebody asks for a check
         self.conditions: ConditionForm
         if request.method == "POST":
             self._read_post()

@@ -1,7 +1,7 @@
 """What looks wrong about rules that can be saved: said in words with what to do, never in the way.
 
 About one rule: conditions that cannot hold, branches that are never taken, steps after a stop, a rule that would
-start itself. About several: two that do the same, two that write one field at one moment, rules that go round.
+start itself, and what its pieces warn of (no mail account, an endpoint that is off). About several: two that do the same, two that write one field at one moment, rules that go round.
 It may miss things; what it calls impossible is so. References to what is gone are `Definition.problems`.
 """
 
@@ -72,6 +72,9 @@ def alone(definition: Definition) -> list[str]:
     elif flow_of(definition.steps).problems == ():
         found += _branches(definition, fields)
     found += _after_stops(definition)
+    found += definition.trigger.warnings()
+    for number, step in enumerate(definition.steps, start=1):
+        found += [] if step.is_off else [f"Step {number}: {said}" for said in step.warnings()]
     if definition.trigger.hears(_written(definition)):
         found.append(
             "What it does would start it again; that is stopped each time and stands among its runs. "

@@ -74,10 +74,11 @@ def _money(value: Any, currency: Any = None) -> str:
 
 
 _environment = _Environment(undefined=StrictDefaultUndefined, strict_filters=True)
+_escaping = _Environment(undefined=StrictDefaultUndefined, strict_filters=True, autoescape=True)
 
 
 @lru_cache(maxsize=1024)
-def _template(text: str) -> BoundTemplate:
+def _template(text: str, *, is_html: bool = False) -> BoundTemplate:
     if len(text) > MAX_SOURCE:
         raise MergeError(f"The text is longer than {MAX_SOURCE:,} characters.")
     if text.count("{{") + text.count("{%") > MAX_TAGS:
@@ -86,19 +87,19 @@ def _template(text: str) -> BoundTemplate:
         # the library looks for the end of each one anew: many that never close keep it busy for seconds
         raise MergeError("A merge field is not closed: {{ needs }}, and {% needs %}.")
     try:
-        return _environment.from_string(text)
+        return (_escaping if is_html else _environment).from_string(text)
     except LiquidError as error:
         raise MergeError(_in_words(error)) from None
     except RecursionError:
         raise MergeError("The text is nested too deeply.") from None
 
 
-def render(text: str, fields: Mapping[str, Mapping[str, Any]]) -> str:
-    """`text` with its merge fields filled from flat dicts; raises `MergeError`."""
+def render(text: str, fields: Mapping[str, Mapping[str, Any]], *, is_html: bool = False) -> str:
+    """`text` with its merge fields filled from flat dicts, escaped in HTML; raises `MergeError`."""
     if "{" not in text:
         return text
     try:
-        return _template(text).render(**fields)
+        return _template(text, is_html=is_html).render(**fields)
     except LiquidError as error:
         raise MergeError(_in_words(error)) from None
     except (RecursionError, ArithmeticError, ValueError, TypeError) as error:

@@ -123,7 +123,11 @@ def _of_application(found: Sweep) -> dict[str, Any]:
         undoing.runs_of(found, AutomationRun.outcome, func.count()).group_by(AutomationRun.outcome)
     )
     did, undone = undoing.counts_of(found)
-    return {"counts": {row[0]: row[1] for row in rows}, "did": did, "undone": undone}
+    job = undoing.job_of(found)
+    is_undoing = undoing.is_open(job)
+    left = job.payload["left"] if job is not None and not is_undoing else 0
+    counts = {row[0]: row[1] for row in rows}
+    return {"counts": counts, "did": did, "undone": undone, "is_undoing": is_undoing, "left": left}
 
 
 @bp.post("/sweeps/<id:sweep_id>/cancel")

@@ -213,9 +213,5 @@ def _days_text(days: tuple[int, ...]) -> str:
         return "Monday to Friday"
     if len(chosen) == 7:
         return "every day"
-    names = [DAYS[day] for day in chosen]
-    return (
-        " and ".join([", ".join(names[:-1]), names[-1]])
-        if len(names) > 1
-        else f"every {''.join(names) or '…'}"
-    )
+    names = [DAYS[day] for day in chosen] or ["…"]
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

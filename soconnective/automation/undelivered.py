@@ -1,15 +1,17 @@
 """What a rule sent and nobody got: its run says so, and whoever registered for it tells people.
 
-Called by the job that gives up, in its transaction, in a savepoint: what goes wrong here is logged, and the job is
-given up all the same.
+Called by the job that gives up, or that delivers after all, in its transaction, in a savepoint: what goes wrong here
+is logged, and the job ends as it would.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 
@@ -19,6 +21,7 @@ from soconnective.core.db import db, require_alive, savepoint
 from soconnective.core.errors import TransactionLost
 
 log = logging.getLogger(__name__)
+_NOT, _AFTER_ALL = "; not delivered: ", "; delivered after all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +46,61 @@ def on_undelivered(observer: Observer) -> None:
 
 def tell_undelivered(event_id: int | None, what: Undelivered, *, is_told: bool = True) -> None:
     """Say it in the run of `event_id`, and to people if `is_told`."""
+    with _fenced():
+        run_id = _say_in_run(event_id, what)
+        for observer in _observers if is_told else ():
+            observer(what, run_id)
+
+
+def tell_delivered(event_id: int | None, rule_id: int, record_type: str, record_id: int, title: str) -> None:
+    """Somebody sent again what was given up, and now it arrived: a run that said otherwise says so too."""
+    with _fenced():
+        for run in _runs_of(event_id, rule_id, AutomationRun.detail.contains(_NOT, autoescape=True)):
+            if _remark(run, record_type, record_id, f"{title}: delivered after all"):
+                run.detail = run.detail[: MAX_DETAIL - len(_AFTER_ALL)] + _AFTER_ALL
+
+
+@contextmanager
+def _fenced() -> Iterator[None]:
     session = db.session()
     try:
         with savepoint(session):
-            run_id = _say_in_run(event_id, what)
-            for observer in _observers if is_told else ():
-                observer(what, run_id)
+            yield
             session.flush()
     except TransactionLost:
         raise
     except Exception:
-        log.exception("nobody could be told of a message that was not delivered")
+        log.exception("nobody could be told of what became of a message")
         require_alive(session)
 
 
 def _say_in_run(event_id: int | None, what: Undelivered) -> int | None:
     """A remark at the step that sent it, and a word in the detail; returns the run."""
-    runs = db.session.scalars(
+    said = clean(f"{what.title}: {what.reason}")
+    for run in _runs_of(event_id, what.rule_id):
+        if _remark(run, what.record_type, what.record_id, said):
+            run.detail = f"{run.detail}{_NOT}{said}"[:MAX_DETAIL]
+            return int(run.id)
+    return None
+
+
+def _runs_of(event_id: int | None, rule_id: int, *conditions: Any) -> list[AutomationRun]:
+    """The runs of a rule for an event, the last attempt first, locked."""
+    statement = (
         select(AutomationRun)
-        .where(AutomationRun.event_id == event_id, AutomationRun.automation_id == what.rule_id)
+        .where(AutomationRun.event_id == event_id, AutomationRun.automation_id == rule_id, *conditions)
         .order_by(AutomationRun.id.desc())
         .with_for_update()
     )
-    for run in runs:
-        trace = copy.deepcopy(run.trace)
-        for step in trace.get("steps", ()):
-            if any((m["type"], m["id"]) == (what.record_type, what.record_id) for m in step["made"]):
-                said = clean(f"{what.title}: {what.reason}")
-                step["remarks"] = [*step["remarks"], said]
-                run.trace, run.detail = trace, f"{run.detail}; not delivered: {said}"[:MAX_DETAIL]
-                return int(run.id)
-    return None
+    return list(db.session.scalars(statement))
+
+
+def _remark(run: AutomationRun, record_type: str, record_id: int, words: str) -> bool:
+    """Put `words` to the step that made the record; whether there is one."""
+    trace = copy.deepcopy(run.trace)
+    for step in trace.get("steps", ()):
+        if any((made["type"], made["id"]) == (record_type, record_id) for made in step["made"]):
+            step["remarks"] = [*step["remarks"], clean(words)]
+            run.trace = trace
+            return True
+    return False

@@ -19,6 +19,7 @@ from soconnective.jobs import Again, Job, JobKind, enqueue, register_job
 
 AT_ONCE = 20  # runs in one transaction
 DID = ("succeeded", "partly_succeeded")
+ABOUT = "sweep"
 
 
 def runs_of(sweep: Sweep, *columns: Any) -> Select[Any]:
@@ -47,6 +48,16 @@ def counts_of(sweep: Sweep) -> tuple[int, int]:
     return row[0], row[1]
 
 
+def job_of(sweep: Sweep) -> Job | None:
+    """The last job that takes back what it did; None before there is one, and after a week."""
+    mine = (Job.record_type == ABOUT) & (Job.record_id == sweep.id) & (Job.kind == UndoApplication.kind)
+    return db.session.scalars(select(Job).where(mine).order_by(Job.id.desc()).limit(1)).first()
+
+
+def is_open(job: Job | None) -> bool:
+    return job is not None and job.state in ("ready", "running")
+
+
 def undo_application(sweep: Sweep) -> Job:
     """Begin to take back what `sweep` did. Raises `Refused`."""
     if sweep.what != "apply":
@@ -56,7 +67,10 @@ def undo_application(sweep: Sweep) -> Job:
     did, undone = counts_of(sweep)
     if did == undone:
         raise Refused("There is nothing left of it that could be taken back.")
-    job = enqueue(UndoApplication.kind, {"sweep_id": sweep.id, "after": 0, "left": 0})
+    if is_open(job_of(sweep)):
+        raise Refused("It is being taken back already.")
+    payload = {"sweep_id": sweep.id, "after": 0, "left": 0}
+    job = enqueue(UndoApplication.kind, payload, about=(ABOUT, sweep.id))
     db.session.flush()
     return job
 

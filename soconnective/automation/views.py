@@ -116,8 +116,10 @@ def _both(builder: Builder) -> None:
 
 def _check(builder: Builder) -> None:
     """Say whether it could be published, without saving anything."""
-    if builder.validate() is not None:
+    definition = builder.validate()
+    if definition is not None:
         builder.notice = ("All of it fits together: this can be published.", "")
+        builder.concerns = lint.alone(definition)
     else:
         builder.form.status = 200
         builder.form.form_problem = (
@@ -230,18 +232,20 @@ def show(automation_id: int) -> Any:
     definition = operations.definition_of(rule)
     draft = drafts.draft_of(rule)
     drafted = parse(draft.definition) if draft else None
+    concerns = _concerns(rule, definition)
     return render_template(
         "automations/show.html",
         rule=rule,
         definition=definition,
         problems=definition.problems(),
-        concerns=_concerns(rule, definition),
+        concerns=concerns,
         versions=changes.told(queries.versions(rule.id, 6)),
         picture=_picture(rule, definition),
         waiting=waiting_runs(rule.id),
         draft=draft,
         draft_changes=changes.word_diff(definition.sentence(), drafted.sentence()) if drafted else None,
         draft_problems=drafted.problems() if drafted else [],
+        draft_concerns=[said for said in lint.alone(drafted) if said not in concerns] if drafted else [],
         runs=queries.recent_runs(20, rule.id),
         statistics=statistics_of(rule.id),
         coming=coming(rule, definition),

@@ -108,10 +108,15 @@ def _answer_of(row: dict[str, Any]) -> Response:
 
 
 def _keep_answer(response: Response) -> Response:
-    """After the changes are saved: the answer, for those who ask again. It may fail; the save stands."""
+    """After the changes are saved: the answer, for those who ask again. It may fail; the save stands.
+
+    What the request has not committed ends here, its claim among it: the transaction below is another one,
+    and would wait for a lock that this very request holds.
+    """
     row = g.pop("form_post", None)
     if row is None or response.status_code >= 400 or not has_tenant():
         return response
+    db.session.rollback()
     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
     body = "" if response.direct_passthrough else response.get_data(as_text=True)
     token = reads_only.set(False)

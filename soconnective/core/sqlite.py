@@ -44,10 +44,38 @@ class Statistics:
     generation: int = 0
 
 
+class WriteLock:
+    """The queue of this process's writers; whoever holds it and asks again is told so, as waiting would never end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holder: int | None = None
+
+    def acquire(self, seconds: float = -1) -> bool:
+        """Take it, waiting for at most `seconds`; False if it is not to be had. Zero: only if it is free."""
+        if self._holder == threading.get_ident():
+            if seconds == 0:
+                return False
+            raise sqlite3.OperationalError(
+                "database is locked: by an unfinished transaction of this very request"
+            )
+        taken = self._lock.acquire(timeout=seconds) if seconds else self._lock.acquire(blocking=False)
+        if taken:
+            self._holder = threading.get_ident()
+        return taken
+
+    def release(self) -> None:
+        self._holder = None
+        self._lock.release()
+
+    def locked(self) -> bool:
+        return self._lock.locked()
+
+
 class QueuedConnection(sqlite3.Connection):
     """A connection that holds the process's write lock from BEGIN IMMEDIATE to the end of the transaction."""
 
-    write_lock: threading.Lock | None = None
+    write_lock: WriteLock | None = None
     holds_lock = False
     statistics = Statistics()
     generation = 0
@@ -55,7 +83,7 @@ class QueuedConnection(sqlite3.Connection):
 
     def begin(self, immediate: bool) -> None:
         if immediate and self.write_lock is not None and not self.holds_lock:
-            if not self.write_lock.acquire(timeout=BUSY_SECONDS):
+            if not self.write_lock.acquire(BUSY_SECONDS):
                 raise sqlite3.OperationalError(
                     "database is locked: another request has been writing for too long"
                 )
@@ -89,11 +117,7 @@ class QueuedConnection(sqlite3.Connection):
         known = self.statistics
         known.changes += self.total_changes - self.changes_seen
         self.changes_seen = self.total_changes
-        if (
-            known.changes < known.limit
-            or self.write_lock is None
-            or not self.write_lock.acquire(blocking=False)
-        ):
+        if known.changes < known.limit or self.write_lock is None or not self.write_lock.acquire(0):
             return
         try:
             known.changes, known.limit = 0, ANALYZE_AFTER
@@ -142,7 +166,7 @@ def _lower(value: Any) -> Any:
 
 def prepare(engine: Engine) -> None:
     """Install the pragmas, the explicit BEGIN and the write lock on `engine` (once per engine)."""
-    lock, statistics = threading.Lock(), Statistics()
+    lock, statistics = WriteLock(), Statistics()
     # One writer and AUTOINCREMENT: the ids of a multi-row INSERT rise with its rows, so the flush of many
     # new records may be one statement (SQLAlchemy sorts by the id that comes back). Not its default here.
     engine.dialect.insertmanyvalues_implicit_sentinel = InsertmanyvaluesSentinelOpts.AUTOINCREMENT

@@ -171,12 +171,8 @@ def _add_headers(response: Response) -> Response:
     location = response.headers.get("Location")
     if location is not None and not is_own(location):
         response.headers["Location"] = "/"
-    policy = (
-        f"default-src 'none'; script-src 'self' 'nonce-{csp_nonce()}'; style-src 'self'; img-src 'self' data:; "
-        "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", policy)
+    headers.setdefault("Content-Security-Policy", policy())
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "same-origin"
@@ -187,6 +183,17 @@ def _add_headers(response: Response) -> Response:
     headers["Cache-Control"] = "no-store"
     headers.add("Vary", "HX-Request")
     return response
+
+
+def policy(*more: str) -> str:
+    """What a page may load, and what it may `more` than others."""
+    return "; ".join(
+        [
+            f"default-src 'none'; script-src 'self' 'nonce-{csp_nonce()}'; style-src 'self'; img-src 'self' data:",
+            "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            *more,
+        ]
+    )
 
 
 def is_own(location: str) -> bool:

@@ -32,6 +32,7 @@ from soconnective.core.forms import clean_text
 from soconnective.core.registry import people
 from soconnective.core.words import told
 from soconnective.deals.conditions import stage_kinds, stage_names
+from soconnective.deals.from_texts import LONGEST, READERS, problems_of, values_from
 from soconnective.deals.models import Deal, Stage
 from soconnective.deals.operations import create_deal, delete_deal, move_deal, update_deal
 from soconnective.tags.undo import TAG_LISTS
@@ -111,11 +112,22 @@ class MoveStage(Action):
 
 
 class CreateDealSettings(Settings):
-    """title: a text with merge fields. amount: in the workspace's currency, as a decimal text."""
+    """title: a text with merge fields. amount: in the workspace's currency, as a decimal text.
+
+    The four that end in "from" are texts with merge fields that are read as such a value (`from_texts`).
+    """
 
     title: str = Field(min_length=1, max_length=TITLE_LENGTH)
     stage_id: int = Field(ge=1, lt=2**62)
     amount: Decimal | None = Field(None, ge=0, le=MAX_AMOUNT, decimal_places=2)
+    amount_from: str | None = Field(None, max_length=LONGEST)
+    currency_from: str | None = Field(None, max_length=LONGEST)
+    close_from: str | None = Field(None, max_length=LONGEST)
+    source_from: str | None = Field(None, max_length=LONGEST)
+
+
+def _from_field(label: str, description: str) -> StringField:
+    return StringField(label, filters=[clean_text], validators=[Length(max=LONGEST)], description=description)
 
 
 class CreateDealForm(Form):  # type: ignore[misc]
@@ -124,6 +136,10 @@ class CreateDealForm(Form):  # type: ignore[misc]
     )  # fmt: skip
     stage_id = _StageField("Stage", blank="choose a stage", validators=[InputRequired("Choose a stage.")])
     amount = AmountField("Amount")
+    amount_from = _from_field("Amount from a field", "In place of a fixed amount, like {{ webhook.total }}.")
+    currency_from = _from_field("Currency", "A code like EUR, or a field. Empty: the workspace’s.")
+    close_from = _from_field("Expected to close", "A date like 2026-12-01, or a field.")
+    source_from = _from_field("Source", "A text, or a field.")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -151,13 +167,14 @@ class CreateDeal(Action):
         if not title:
             raise ActionFailed("The title is empty once its fields are filled in.")
         title = title if len(title) <= TITLE_LENGTH else f"{title[: TITLE_LENGTH - 1]}…"
+        values, empty = values_from(self.settings, context.fields)
         links, owner = context.event.snapshot, people().get(context.event.snapshot.get("owner_id") or 0)
         contact = links.get("contact_id")
         try:
             deal = create_deal(
                 title,
                 self.settings.stage_id,
-                amount=self.settings.amount,
+                **{"amount": self.settings.amount, **values},
                 owner_id=owner.id if owner and owner.is_active else None,
                 company_id=links.get("company_id"),
                 contact_ids=[contact] if contact else (),
@@ -167,18 +184,25 @@ class CreateDeal(Action):
         remarks = (
             () if owner and owner.is_active else ("left without an owner: the record has no active one",)
         )
-        return StepResult("deal created", (Made("deal", deal, title),), remarks)
+        return StepResult("deal created", (Made("deal", deal, title),), (*remarks, *empty))
 
     def describe(self) -> str:
         stage = stage_names().get(str(self.settings.stage_id), "⚠ a stage that is gone")
         amount = f" of {self.settings.amount:,}" if self.settings.amount is not None else ""
-        return f"create deal {told(self.settings.title)}{amount} in {stage}"
+        more = [
+            f"{label} {told(text)}"
+            for name, (_column, _read, label) in READERS.items()
+            if (text := getattr(self.settings, name)) is not None
+        ]
+        return f"create deal {told(self.settings.title)}{amount} in {stage}{', with ' if more else ''}{', '.join(more)}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         found = [("title", problem) for problem in merge.problems(self.settings.title, scope.record_type)]
         if str(self.settings.stage_id) not in stage_names():
             found.append(("stage_id", "This stage does not exist any more. Choose another one."))
-        return found
+        if self.settings.amount is not None and self.settings.amount_from is not None:
+            found.append(("amount_from", "Write a fixed amount or a field, not both."))
+        return [*found, *problems_of(self.settings, scope.record_type)]
 
 
 def _open_counts() -> Mapping[int, int]:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from flask import current_app
 from sqlalchemy import select
 
+from soconnective.core import clock
 from soconnective.core.db import db
 from soconnective.core.errors import Link, Refused
 from soconnective.core.secrets import SecretLost, has_secret, keep_secret, open_secret
@@ -51,6 +52,7 @@ def save_account(
         keep_secret(PASSWORD, password or None)
         return account, False
     place = (account.host, account.port, account.username)
+    way = _way(account)
     for name, value in values.items():
         setattr(account, name, value)
     is_dropped = False
@@ -59,7 +61,24 @@ def save_account(
     elif place != (account.host, account.port, account.username):
         is_dropped = has_secret(PASSWORD)
         keep_secret(PASSWORD, None)
+    if password or way != _way(account):
+        account.proven_at = None
     return account, is_dropped
+
+
+def _way(account: MailAccount) -> tuple[object, ...]:
+    """What decides whether mail gets out, but the password."""
+    return account.host, account.port, account.username, account.security, account.from_address
+
+
+def prove_account(version: int) -> None:
+    """Its server took a mail: the account of this version works."""
+    account = find_account()
+    if account is None or account.proven_at is not None:
+        return
+    account = lock_account()
+    if account is not None and account.version == version:
+        account.proven_at = clock.now()
 
 
 def lock_account() -> MailAccount | None:

@@ -28,7 +28,8 @@ class Recipient:
 class Channel:
     """A way out. Subclasses set the attributes; what cannot be is said as `Refused` or `ActionFailed`, in words.
 
-    `address_kind` names the address that it needs. `has_subject` is False for what knows only texts.
+    `address_kind` names the address that it needs. `has_subject` is False for what knows only texts, `has_html`
+    True for what takes HTML beside one.
     """
 
     name: ClassVar[str]
@@ -38,14 +39,19 @@ class Channel:
     address_kind: ClassVar[str]
     address_label: ClassVar[str]  # "e-mail address"
     has_subject: ClassVar[bool] = True
+    has_html: ClassVar[bool] = False
     text_length: ClassVar[int] = 20_000
 
     def clean(self, address: str) -> str:
         """`address` in its normal form; raises `Refused` if nobody can be reached under it."""
         raise NotImplementedError
 
-    def send(self, to: Recipient, subject: str, text: str, context: RunContext) -> StepResult:
-        """Enqueue it in the transaction of the run; nothing leaves the house here."""
+    def trouble(self) -> str | None:
+        """Why nothing might get out now, in words: said before a rule is switched on."""
+        return None
+
+    def send(self, to: Recipient, subject: str, text: str, context: RunContext, html: str = "") -> StepResult:
+        """Enqueue it in the transaction of the run; nothing leaves the house here. `html` may be all there is."""
         raise NotImplementedError
 
 

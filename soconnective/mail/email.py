@@ -6,6 +6,7 @@ from soconnective.automation.contracts import Made, RunContext, StepResult
 from soconnective.mail.addresses import clean_address
 from soconnective.mail.channels import Channel, Recipient
 from soconnective.mail.outbox import enqueue_mail
+from soconnective.mail.readiness import mail_trouble
 
 
 class Email(Channel):
@@ -17,16 +18,21 @@ class Email(Channel):
     icon = "mail"
     address_kind = "email"
     address_label = "e-mail address"
+    has_html = True
 
     def clean(self, address: str) -> str:
         return clean_address(address)
 
-    def send(self, to: Recipient, subject: str, text: str, context: RunContext) -> StepResult:
+    def trouble(self) -> str | None:
+        return mail_trouble()
+
+    def send(self, to: Recipient, subject: str, text: str, context: RunContext, html: str = "") -> StepResult:
         event = context.event
         mail = enqueue_mail(
             to.address,
             subject,
             text,
+            html=html,
             to_name=to.name,
             about=(event.record_type, event.record_id),
             addressee=to.record,

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from wtforms import IntegerField, PasswordField, SelectChoice, SelectField, StringField, TextAreaField
+from wtforms import (
+    BooleanField,
+    IntegerField,
+    PasswordField,
+    SelectChoice,
+    SelectField,
+    StringField,
+    TextAreaField,
+)
 from wtforms.validators import InputRequired, Length, NumberRange, Regexp
 
 from soconnective.core.forms import RecordForm
 from soconnective.mail.message import SUBJECT_LENGTH
 from soconnective.mail.models import SECURITY
-from soconnective.mail.templates import record_types
+from soconnective.mail.templates import Known, record_types
 
 BODY_LENGTH = 20_000
 
@@ -45,8 +53,19 @@ class TemplateForm(RecordForm):
     subject = StringField(
         "Subject", validators=[InputRequired("Write the subject."), Length(max=SUBJECT_LENGTH)]
     )
-    body = TextAreaField("Text", validators=[InputRequired("Write the text."), Length(max=BODY_LENGTH)])
+    body = TextAreaField("Text", validators=[Length(max=BODY_LENGTH)])
+    html = TextAreaField(
+        "HTML, if it should look different",
+        validators=[Length(max=BODY_LENGTH)],
+        render_kw={"spellcheck": "false"},
+    )
+    has_images = BooleanField("Images from the web may stand in the HTML")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.record_type.choices = [SelectChoice(name, label) for name, label in record_types()]
+
+    def texts(self) -> Known:
+        """What was typed, as a template."""
+        typed: dict[str, Any] = {name: value or "" for name, value in self.values().items()}
+        return Known(**{**typed, "has_images": bool(self.has_images.data)})

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from sqlalchemy import or_, select
 
 from soconnective.core.access import may
 from soconnective.core.db import db
+from soconnective.core.forms import RecordForm
 from soconnective.core.listing import Listing
 from soconnective.core.registry import Panel, registry
 from soconnective.jobs import Job
 from soconnective.mail.account import find_account
+from soconnective.mail.frame import with_frame
 from soconnective.mail.models import STATES, MailMessage
+from soconnective.mail.outbox import send_again
 
 bp = Blueprint("mails", __name__, url_prefix="/dashboard/mail")
 
@@ -36,7 +39,18 @@ def show(message_id: int) -> Any:
     job = db.session.scalars(select(Job).where(Job.key == mail.key)).first()
     places = [(mail.record_type, mail.record_id), (mail.addressee_type, mail.addressee_id)]
     links = [link for place in dict.fromkeys(places) if (link := _link(*place)) is not None]
-    return render_template("mail/show.html", mail=mail, job=job, links=links, states=STATES)
+    return with_frame(render_template("mail/show.html", mail=mail, job=job, links=links, states=STATES))
+
+
+@bp.post("/<id:message_id>/again")
+@may("workspace.edit")
+def again(message_id: int) -> Any:
+    mail, form = db.session.get(MailMessage, message_id) or abort(404), RecordForm()
+    if form.saved(lambda: send_again(mail)):
+        flash("It is on its way again, as the same mail.", "success")
+    elif form.form_problem:
+        flash(form.form_problem, "danger")
+    return redirect(url_for("mails.show", message_id=message_id))
 
 
 def _link(record_type: str | None, record_id: int | None) -> tuple[str, str, str] | None:

@@ -45,10 +45,15 @@ class MailAccount(TenantOwned, Timestamped, Versioned, Base):
     from_address: Mapped[str] = mapped_column(String(254))
     from_name: Mapped[str | None] = mapped_column(String(120))
     hourly_cap: Mapped[int] = mapped_column(Integer, default=200)
+    proven_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when the server, as it is, took a mail
 
 
 class MailTemplate(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
-    """A subject and a text with merge fields, for rules about `record_type`."""
+    """A subject, a text and HTML with merge fields, for rules about `record_type`.
+
+    One of `body` and `html` may be empty: the other is then made into both. `has_images`: images from the
+    web may stand in the HTML.
+    """
 
     __tablename__ = "mail_templates"
     __table_args__ = tenant_table(UniqueConstraint("tenant_id", "name"))
@@ -57,6 +62,8 @@ class MailTemplate(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     record_type: Mapped[str] = mapped_column(String(40))
     subject: Mapped[str] = mapped_column(String(300))
     body: Mapped[str] = mapped_column(Text)
+    html: Mapped[str] = mapped_column(Text, default="")
+    has_images: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class MailMessage(TenantOwned, CreatedBy, Base):

@@ -7,6 +7,7 @@ import logging
 from soconnective.core.errors import Refused
 from soconnective.mail.account import find_account
 from soconnective.mail.outbox import enqueue_mail
+from soconnective.mail.readiness import mail_trouble
 from soconnective.notifications import mail_with
 
 log = logging.getLogger(__name__)
@@ -25,4 +26,4 @@ def can_send() -> bool:
     return find_account() is not None
 
 
-mail_with(send_notice, can_send)
+mail_with(send_notice, can_send, mail_trouble)

@@ -12,13 +12,15 @@ from soconnective.core.db import db
 from soconnective.core.errors import Refused
 from soconnective.core.tenancy import current_tenant_id
 from soconnective.events import DomainEvent
-from soconnective.jobs import enqueue
+from soconnective.jobs import Job, enqueue
+from soconnective.jobs.queue import run_again
 from soconnective.mail.account import get_account
 from soconnective.mail.addresses import clean_address
 from soconnective.mail.html import html_of
 from soconnective.mail.limits import too_much
 from soconnective.mail.message import SUBJECT_LENGTH, body_text, header_name, header_text, message_id_of
 from soconnective.mail.models import MailMessage
+from soconnective.mail.plain import text_of
 
 KIND = "send_mail"
 TEXT_LENGTH = 64_000
@@ -30,6 +32,7 @@ def enqueue_mail(
     subject: str,
     text: str,
     *,
+    html: str = "",
     to_name: str = "",
     footer: str = "",
     about: tuple[str, int] | None = None,
@@ -39,9 +42,9 @@ def enqueue_mail(
     is_automatic: bool = True,
     key: str | None = None,
 ) -> MailMessage:
-    """Ask for one mail to one address; the HTML is made from `text`.
+    """Ask for one mail to one address; the HTML is made from `text`, if it has none of its own.
 
-    `about` is the record that it tells of, `addressee` the record whose address it is. With a `key` that
+    `html` is such a part of a page as `markup.cleaned` gives; without a text, that is made from it. `about` is the record that it tells of, `addressee` the record whose address it is. With a `key` that
     exists already, that mail is returned and nothing is added. An automatic mail beyond the limits is kept
     as `suppressed`, its `error` saying why. Raises `Refused` in words when there is no account, or no address
     that can be written to.
@@ -53,13 +56,13 @@ def enqueue_mail(
     if is_automatic and address == account.from_address:
         raise Refused(OWN_ADDRESS.format(address))
     actor, now = current_actor(), clock.now()
-    line, body = header_text(subject, SUBJECT_LENGTH), body_text(text)[:TEXT_LENGTH]
+    line, body = header_text(subject, SUBJECT_LENGTH), body_text(text or text_of(html))[:TEXT_LENGTH]
     message = MailMessage(
         to_address=address,
         to_name=header_name(to_name),
         subject=line,
         text=body,
-        html=html_of(body, line, footer),
+        html=html_of(body, line, footer, html),
         is_automatic=is_automatic,
         key=key or f"mail-{secrets.token_hex(16)}",
         record_type=about[0] if about else None,
@@ -90,6 +93,15 @@ def enqueue_mail(
             event_id=message.event_id,
         )
     return message
+
+
+def send_again(message: MailMessage) -> None:
+    """One that was given up is tried again: the same mail, under its Message-ID. Raises `Refused`."""
+    job = db.session.scalars(select(Job).where(Job.key == message.key).with_for_update()).first()
+    if message.state != "failed" or job is None:
+        raise Refused("Only a mail that was given up lately can be sent again.")
+    run_again(job)
+    message.state, message.error = "queued", ""
 
 
 def _with_key(key: str) -> MailMessage | None:

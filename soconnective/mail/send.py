@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any
 
-from soconnective.automation.undelivered import Undelivered, tell_undelivered
+from soconnective.automation.undelivered import Undelivered, tell_delivered, tell_undelivered
 from soconnective.core import clock
 from soconnective.core.db import db
 from soconnective.jobs import GiveUp, Job, OutsideJob, RetryLater
-from soconnective.mail.account import NOT_SET_UP, lock_account, server_of
+from soconnective.mail.account import NOT_SET_UP, lock_account, prove_account, server_of
 from soconnective.mail.limits import too_much_left
 from soconnective.mail.message import Mail, build_message
 from soconnective.mail.models import MailAccount, MailMessage
@@ -28,6 +28,7 @@ class Parcel:
     from_address: str
     to_address: str
     is_test: bool
+    account_version: int
 
 
 class SendMail(OutsideJob):
@@ -57,23 +58,33 @@ class SendMail(OutsideJob):
         message.tried_at = message.tried_at or now
         built = build_message(_mail(message, account))
         return Parcel(
-            server_of(account), built, account.from_address, message.to_address, not message.is_automatic
+            server_of(account),
+            built,
+            account.from_address,
+            message.to_address,
+            not message.is_automatic,
+            account.version,
         )
 
-    def send(self, prepared: Parcel | None, key: str) -> str | None:
+    def send(self, prepared: Parcel | None, key: str) -> int | None:
+        """The version of the account that sent it, or None if there was nothing to send."""
         if prepared is None:
             return None
         try:
-            return deliver(prepared.server, prepared.message, prepared.from_address, prepared.to_address)
+            deliver(prepared.server, prepared.message, prepared.from_address, prepared.to_address)
         except RetryLater as error:
             if prepared.is_test:  # somebody waits for the answer
                 raise GiveUp(str(error)) from None
             raise
+        return prepared.account_version
 
-    def record(self, job: Job, result: str | None) -> None:
+    def record(self, job: Job, result: int | None) -> None:
         message = db.session.get(MailMessage, job.payload["message_id"])
         if message is not None and result is not None:
             message.state, message.error, message.sent_at = "sent", "", clock.now()
+            prove_account(result)
+            if message.automation_id is not None:
+                tell_delivered(message.event_id, message.automation_id, "mail", message.id, _title(message))
 
     def gave_up(self, job: Job, reason: str) -> None:
         message = db.session.get(MailMessage, job.payload["message_id"])
@@ -85,9 +96,12 @@ class SendMail(OutsideJob):
 def _tell(message: MailMessage, *, is_told: bool = True) -> None:
     """A rule's mail that nobody gets; one that is a notice itself tells of nothing."""
     if message.automation_id is not None:
-        title = f"“{message.subject}” to {message.to_address}"
-        what = Undelivered(message.automation_id, "mail", message.id, title, message.error)
+        what = Undelivered(message.automation_id, "mail", message.id, _title(message), message.error)
         tell_undelivered(message.event_id, what, is_told=is_told)
+
+
+def _title(message: MailMessage) -> str:
+    return f"“{message.subject}” to {message.to_address}"
 
 
 def _mail(message: MailMessage, account: MailAccount) -> Mail:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field as Setting
@@ -25,8 +26,10 @@ from soconnective.core.errors import Refused
 from soconnective.core.fields import IdField
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import people, registry
+from soconnective.mail import markup
 from soconnective.mail.channels import Channel, Recipient, addressee, addressees, reached, register_channel
-from soconnective.mail.templates import Known, known_templates
+from soconnective.mail.plain import text_of
+from soconnective.mail.templates import Known, known_templates, text_problems
 
 SUBJECT_LENGTH = 300
 ADDRESS_LENGTH = 300
@@ -34,13 +37,17 @@ TEMPLATE_GONE = "The template does not exist any more. Choose another one."
 
 
 class SendMessageSettings(Settings):
-    """to: a record type that has an address, "owner" or "address". A template's subject and text come before one's own."""
+    """to: a record type that has an address, "owner" or "address". A template's texts come before one's own.
+
+    html: beside the text, or in its place; only where the channel takes it.
+    """
 
     to: str = Setting("contact", min_length=1, max_length=40)
     address: str | None = Setting(None, max_length=ADDRESS_LENGTH)
     template_id: int | None = Setting(None, ge=1, lt=2**62)
     subject: str | None = Setting(None, max_length=SUBJECT_LENGTH)
     body: str | None = Setting(None, max_length=20_000)
+    html: str | None = Setting(None, max_length=20_000)
 
 
 class _TemplateField(IdField):
@@ -93,6 +100,11 @@ class SendMessage(Action):
                 "Text", filters=[clean_text], validators=[Length(max=channel.text_length)],
                 render_kw={"data-only-when": "template_id="},
             )  # fmt: skip
+            if channel.has_html:
+                html = TextAreaField(
+                    "HTML, if it should look different", filters=[clean_text], validators=[Length(max=channel.text_length)],
+                    render_kw={"data-only-when": "template_id=", "spellcheck": "false"},
+                )  # fmt: skip
 
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 super().__init__(*args, **kwargs)
@@ -101,23 +113,27 @@ class SendMessage(Action):
         return SendMessageForm
 
     def run(self, context: RunContext) -> StepResult:
-        subject, body = self._texts()
+        texts = self._texts()
         to = self._recipient(context)
-        filled = " ".join(merge.render(subject, context.fields).split())
-        text = merge.render(body, context.fields).strip()
-        if self.channel.has_subject and not filled:
+        subject = " ".join(merge.render(texts.subject, context.fields).split())
+        text = merge.render(texts.body, context.fields).strip()
+        own = markup.filled(texts.html, context.fields, texts.has_images)
+        if self.channel.has_subject and not subject:
             raise ActionFailed("The subject is empty once its fields are filled in.")
-        if not text:
+        if not text and (texts.body or not text_of(own.html)):
             raise ActionFailed("The text is empty once its fields are filled in.")
-        return self.channel.send(to, filled, text, context)
+        sent = self.channel.send(to, subject, text, context, own.html)
+        return replace(sent, remarks=(*sent.remarks, *own.left_out))
 
-    def _texts(self) -> tuple[str, str]:
-        if self.settings.template_id is None:
-            return self.settings.subject or "", self.settings.body or ""
+    def _texts(self) -> Known:
+        """What is said, with its merge fields: the template's, or one's own."""
+        s = self.settings
+        if s.template_id is None:
+            return Known("", "", s.subject or "", s.body or "", s.html or "")
         template = self._template
         if template is None:
             raise BrokenPiece(TEMPLATE_GONE)
-        return template.subject, template.body
+        return template if self.channel.has_html else replace(template, html="")
 
     def _recipient(self, context: RunContext) -> Recipient:
         to, own = self.settings.to, registry.record_types[context.event.record_type].label.lower()
@@ -149,6 +165,10 @@ class SendMessage(Action):
         is_gone = self.settings.template_id is not None and self._template is None
         return TEMPLATE_GONE if is_gone else None
 
+    def warnings(self) -> list[str]:
+        said = self.channel.trouble()
+        return [said] if said else []
+
     def describe(self) -> str:
         s = self.settings
         kind = registry.record_types.get(s.to)
@@ -159,7 +179,8 @@ class SendMessage(Action):
             template = self._template
             return f"{self.channel.verb} from template {f'“{template.name}”' if template else '⚠ that is gone'} to {whom}"
         said = s.subject if self.channel.has_subject else s.body
-        return f"{self.channel.verb} “{_shortened(said or '', 80)}” to {whom}"
+        own = " with its own HTML" if s.html else ""
+        return f"{self.channel.verb} “{_shortened(said or '', 80)}”{own} to {whom}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         return [*self._check_whom(scope), *self._check_texts(scope)]
@@ -195,17 +216,18 @@ class SendMessage(Action):
                 return [("template_id", TEMPLATE_GONE)]
             if template.record_type != record_type:
                 return [("template_id", "This template is for another kind of record. Choose another one.")]
-            wrong = [
-                *merge.problems(template.subject, record_type),
-                *merge.problems(template.body, record_type),
-            ]
-            return [("template_id", f"In the template: {problem}") for problem in wrong]
-        found = []
-        if self.channel.has_subject:
-            found += [("subject", p) for p in merge.problems(s.subject or "", record_type)]
-            found += [] if s.subject else [("subject", "Write the subject, or choose a template.")]
-        found += [("body", problem) for problem in merge.problems(s.body or "", record_type)]
-        return found if s.body else [*found, ("body", "Write the text, or choose a template.")]
+            if not (template.body or self.channel.has_html):
+                return [("template_id", "This template has HTML only. Choose one with a text.")]
+            return [("template_id", f"In the template: {said}") for _field, said in text_problems(template)]
+        texts = Known("", record_type or "", s.subject or "", s.body or "", s.html or "")
+        found = text_problems(texts)
+        if self.channel.has_subject and not s.subject:
+            found.append(("subject", "Write the subject, or choose a template."))
+        if s.html and not self.channel.has_html:
+            found.append(("html", "This way of sending takes no HTML."))
+        if not (s.body or s.html):
+            found.append(("body", "Write the text, or choose a template."))
+        return found
 
 
 def offer(channel: Channel) -> type[SendMessage]:

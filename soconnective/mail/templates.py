@@ -9,15 +9,19 @@ from flask import abort
 from sqlalchemy import select
 
 from soconnective.automation import merge
-from soconnective.automation.models import Automation, AutomationStep
 from soconnective.automation.walk import as_fields
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
+from soconnective.core.kept import forget, kept
 from soconnective.core.registry import registry
 from soconnective.events import snapshot_now
+from soconnective.mail import markup, markup_check
+from soconnective.mail.html import html_of
 from soconnective.mail.models import MailTemplate
+from soconnective.mail.plain import text_of
 
+NOTHING = "Write the text, or the HTML."
 _KEPT = "mail.templates"
 
 
@@ -29,23 +33,25 @@ class Known:
     record_type: str
     subject: str
     body: str
+    html: str = ""
+    has_images: bool = False
 
 
 def known_templates() -> dict[int, Known]:
     """Every template by id, in the order of their names; read once in a transaction."""
-    session = db.session()
-    transaction = session.get_transaction()
-    kept = session.info.get(_KEPT)
-    if kept is None or kept[0] is not transaction or transaction is None:
-        rows = session.scalars(select(MailTemplate).order_by(MailTemplate.name))
-        found = {row.id: Known(row.name, row.record_type, row.subject, row.body) for row in rows}
-        kept = session.info[_KEPT] = (session.get_transaction(), found)
-    return kept[1]  # type: ignore[no-any-return]
+    return kept(_KEPT, _read)
+
+
+def _read() -> dict[int, Known]:
+    return {
+        row.id: Known(row.name, row.record_type, row.subject, row.body, row.html, row.has_images)
+        for row in db.session.scalars(select(MailTemplate).order_by(MailTemplate.name))
+    }
 
 
 def _forget() -> None:
     db.session.flush()
-    db.session().info.pop(_KEPT, None)
+    forget(_KEPT)
 
 
 def get_template(template_id: int) -> MailTemplate:
@@ -70,31 +76,40 @@ def update_template(template: MailTemplate, **values: Any) -> MailTemplate:
 
 
 def delete_template(template: MailTemplate) -> None:
-    """Rules that use it show that it is gone, and fail in words."""
+    """Rules that still use it show that it is gone, and fail in words."""
     db.session.delete(template)
     _forget()
 
 
+def others_like(template: MailTemplate) -> list[tuple[int, str]]:
+    """(id, name) of the templates that could take its place."""
+    return [
+        (other_id, one.name)
+        for other_id, one in known_templates().items()
+        if one.record_type == template.record_type and other_id != template.id
+    ]
+
+
 def _checked(values: dict[str, Any], own_id: int | None = None) -> dict[str, Any]:
+    values = {**values, "body": values.get("body") or "", "html": values.get("html") or ""}
     taken = select(MailTemplate.id).where(MailTemplate.name == values["name"])
     if db.session.scalar(taken) not in (None, own_id):
         raise Refused("There is a template with this name already.", "name")
-    for field in ("subject", "body"):
-        wrong = merge.problems(values[field], values["record_type"])
-        if wrong:
-            raise Refused(wrong[0], field)
+    for field, wrong in text_problems(Known(**values)):
+        raise Refused(wrong, field)
+    if not (values["body"] or values["html"]):
+        raise Refused(NOTHING, "body")
     return values
 
 
-def rules_with(template_id: int) -> list[Automation]:
-    """The rules that name the template in a step: few enough to be read and compared."""
-    found = db.session.execute(
-        select(Automation, AutomationStep.settings)
-        .join(AutomationStep, AutomationStep.automation_id == Automation.id)
-        .where(Automation.deleted_at.is_(None), AutomationStep.kind.startswith("send_"))
-        .order_by(Automation.position)
-    )
-    return list(dict.fromkeys(rule for rule, settings in found if settings.get("template_id") == template_id))
+def text_problems(texts: Known) -> list[tuple[str, str]]:
+    """What is wrong with a subject, a text and HTML, as (field, message)."""
+    found = [
+        (field, said)
+        for field in ("subject", "body", "html")
+        for said in merge.problems(getattr(texts, field), texts.record_type)
+    ]
+    return [*found, *(("html", said) for said in markup_check.problems(texts.html, texts.has_images))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +118,27 @@ class Preview:
 
     subject: str
     text: str
+    html: str  # the page as it is sent; empty without HTML of its own
+    left_out: list[str]
     record: str | None
 
 
-def preview(record_type: str, subject: str, body: str) -> Preview:
-    """Fill both texts with the newest record's values; raises `merge.MergeError`."""
-    kind = registry.record_types[record_type]
+def preview(texts: Known) -> Preview:
+    """Fill all of it with the newest record's values; raises `merge.MergeError`."""
+    kind = registry.record_types[texts.record_type]
     newest = db.session.scalar(select(kind.model.id).order_by(kind.model.id.desc()).limit(1))
-    found = snapshot_now(record_type, newest) if newest is not None else None
-    own = as_fields(record_type, found) if found else {name: f"[{label}]" for name, label in kind.fields}
-    fields = {record_type: own, "rule": {"name": "Name of the rule"}, "actor": {"name": current_actor().name}}
-    title = kind.title(kind.get(newest)) if newest is not None else None
-    return Preview(merge.render(subject, fields), merge.render(body, fields), title)
+    found = snapshot_now(kind.name, newest) if newest is not None else None
+    own = as_fields(kind.name, found) if found else {name: f"[{label}]" for name, label in kind.fields}
+    fields = {kind.name: own, "rule": {"name": "Name of the rule"}, "actor": {"name": current_actor().name}}
+    subject, text = merge.render(texts.subject, fields), merge.render(texts.body, fields)
+    html = markup.filled(texts.html, fields, texts.has_images)
+    return Preview(
+        subject,
+        text or text_of(html.html),
+        html_of("", subject, own=html.html) if html.html else "",
+        html.left_out,
+        kind.title(kind.get(newest)) if newest is not None else None,
+    )
 
 
 def record_types() -> list[tuple[str, str]]:

@@ -7,7 +7,9 @@ from typing import Any
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from sqlalchemy import select
 
-from soconnective.automation.merge import MergeError, merge_fields, problems
+from soconnective.automation.merge import MergeError, merge_fields
+from soconnective.automation.references import rules_naming
+from soconnective.automation.replacing import ReplaceForm
 from soconnective.core.access import may
 from soconnective.core.db import db
 from soconnective.core.forms import RecordForm
@@ -16,8 +18,9 @@ from soconnective.core.workspace import current_workspace
 from soconnective.mail import templates
 from soconnective.mail.account import PASSWORD, find_account, save_account
 from soconnective.mail.forms import AccountForm, TemplateForm
+from soconnective.mail.frame import with_frame
 from soconnective.mail.html import paragraphs_of
-from soconnective.mail.models import MailMessage
+from soconnective.mail.models import MailMessage, MailTemplate
 from soconnective.mail.outbox import enqueue_mail
 
 bp = Blueprint("mail", __name__, url_prefix="/dashboard/settings/mail")
@@ -98,29 +101,35 @@ def edit_template(template_id: int) -> Any:
 @bp.route("/templates/<id:template_id>/delete", methods=["GET", "POST"])
 @may("automations.edit")
 def delete_template(template_id: int) -> Any:
+    """Asks first: which rules send it, and what they send in its place."""
     template = templates.get_template(template_id)
-    form = RecordForm(obj=template)
-    if form.saved(lambda: templates.delete_template(template)):
+    form = ReplaceForm(obj=template, others=templates.others_like(template))
+    if form.saved(lambda: _delete(form, template)):
         flash("The template is gone.", "success")
         return redirect(url_for("mail.template_index"))
-    rules = templates.rules_with(template_id)
+    rules = rules_naming("template", template_id)
     return render_template(
         "mail/delete_template.html", form=form, template=template, rules=rules
     ), form.status
+
+
+def _delete(form: ReplaceForm, template: MailTemplate) -> None:
+    form.replace_first("template")
+    templates.delete_template(template)
 
 
 def _is_preview() -> bool:
     return request.method == "POST" and request.form.get("op") == "preview"
 
 
-def _template_page(form: TemplateForm, template: Any) -> Any:
+def _template_page(form: TemplateForm, template: MailTemplate | None) -> Any:
     """The form, and what comes out with the newest record; *Preview* shows what is typed and saves nothing."""
     shown, is_asked = None, _is_preview()
     if is_asked and not (form.validate() and _reads_well(form)):
         form.status = 422
     elif is_asked or (template is not None and form.status == 200):
         try:
-            shown = templates.preview(form.record_type.data, form.subject.data or "", form.body.data or "")
+            shown = templates.preview(form.texts())
         except (MergeError, KeyError) as error:  # of before a field, or a kind of record, went
             form.form_problem = str(error)
     page = render_template(
@@ -131,11 +140,15 @@ def _template_page(form: TemplateForm, template: Any) -> Any:
         paragraphs=paragraphs_of(shown.text) if shown else [],
         fields=merge_fields(form.record_type.data),
     )
-    return page, form.status
+    return with_frame(page), form.status
 
 
 def _reads_well(form: TemplateForm) -> bool:
-    """Whether the merge fields exist; what is wrong goes beside its field."""
-    for field in (form.subject, form.body):
-        field.errors = [*field.errors, *problems(field.data or "", form.record_type.data)]
-    return not (form.subject.errors or form.body.errors)
+    """Whether all of it can be sent; what is wrong goes beside its field."""
+    texts = form.texts()
+    wrong = templates.text_problems(texts)
+    if not (texts.body or texts.html):
+        wrong.append(("body", templates.NOTHING))
+    for name, said in wrong:
+        form[name].errors = [*form[name].errors, said]
+    return not wrong

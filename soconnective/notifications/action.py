@@ -21,10 +21,10 @@ from soconnective.automation.registry import register_action
 from soconnective.automation.writable import writable
 from soconnective.core.fields import PersonField
 from soconnective.core.forms import clean_text
-from soconnective.core.registry import Person, people, registry
+from soconnective.core.registry import Person, active_people, people, registry
 from soconnective.notifications.audience import admins
-from soconnective.notifications.kinds import Kind, register_kind
-from soconnective.notifications.operations import notify
+from soconnective.notifications.kinds import Kind, mail_trouble, register_kind
+from soconnective.notifications.operations import notify, who_want_mail
 
 TEMPLATE_LENGTH = 2000
 WHO = {"owner": "the record's owner", "person": "a fixed person", "admins": "all admins and owners"}
@@ -93,6 +93,21 @@ class NotifyUser(Action):
             name = person.name if person else "The person to notify"
             raise ActionFailed(f"{name} is no longer an active member.")
         return [person]
+
+    def warnings(self) -> list[str]:
+        """Where somebody whom it may tell wants to be told by mail, and none might get out."""
+        trouble = mail_trouble()
+        if trouble is None:
+            return []
+        if self.settings.who == "person":
+            whom = {self.settings.person_id}
+        else:
+            whom = {p.id for p in (admins() if self.settings.who == "admins" else active_people())}
+        found = [people()[person_id].name for person_id in sorted(who_want_mail(MESSAGE.name) & whom)]
+        if not found:
+            return []
+        names = found[0] if len(found) == 1 else f"{found[0]} and {len(found) - 1} more"
+        return [f"{names} chose to be told by mail too. {trouble}"]
 
     def describe(self) -> str:
         who = WHO[self.settings.who]

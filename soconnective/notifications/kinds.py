@@ -22,10 +22,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Mailer:
-    """How notifications leave by mail: `send(person_id, address, subject, text, key)`, in the caller's transaction."""
+    """How notifications leave by mail: `send(person_id, address, subject, text, key)`, in the caller's transaction.
+
+    `trouble()` says in words why mail might not get out, before any is sent.
+    """
 
     send: Send
     is_ready: Callable[[], bool]
+    trouble: Callable[[], str | None]
 
 
 _kinds: dict[str, Kind] = {}
@@ -41,9 +45,16 @@ def kinds() -> dict[str, Kind]:
     return dict(_kinds)
 
 
-def mail_with(send: Send, is_ready: Callable[[], bool] = lambda: True) -> None:
+def mail_with(
+    send: Send, is_ready: Callable[[], bool] = lambda: True, trouble: Callable[[], str | None] = lambda: None
+) -> None:
     """Set by whoever can send mail. `is_ready()` says whether the current workspace has an account for it."""
-    _mailer[:] = [Mailer(send, is_ready)]
+    _mailer[:] = [Mailer(send, is_ready, trouble)]
+
+
+def mail_trouble() -> str | None:
+    """Why notifications by mail might not get out of the current workspace."""
+    return _mailer[0].trouble() if _mailer else None
 
 
 def mailer() -> Mailer | None:

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from soconnective.core import clock
 from soconnective.core.db import db
+from soconnective.core.kept import kept
 from soconnective.core.registry import people
 from soconnective.notifications.kinds import Kind, kinds, mailer
 from soconnective.notifications.models import TITLE_LENGTH, Notification, NotificationChoice
@@ -91,6 +92,20 @@ def choice_of(person_id: int, kind: Kind) -> tuple[bool, bool]:
     """Whether a person wants this kind in the app, and whether by mail."""
     row = _choice(person_id, kind.name)
     return (kind.in_app, kind.by_mail) if row is None else (row.in_app, row.by_mail)
+
+
+def who_want_mail(kind: str) -> set[int]:
+    """The people who chose to be told of this kind by mail; read once in a transaction."""
+    return kept(
+        f"notifications.by_mail.{kind}",
+        lambda: set(
+            db.session.scalars(
+                select(NotificationChoice.person_id).where(
+                    NotificationChoice.kind == kind, NotificationChoice.by_mail
+                )
+            )
+        ),
+    )
 
 
 def _choice(person_id: int, kind: str) -> NotificationChoice | None:

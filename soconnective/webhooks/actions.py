@@ -100,6 +100,16 @@ class CallWebhook(Action):
         said = f"{context.event.name} to {endpoint.name}"
         return StepResult("webhook on its way", (Made("webhook_delivery", delivery, said, "sent"),))
 
+    def warnings(self) -> list[str]:
+        endpoint = queries.endpoint(self.settings.endpoint_id)
+        if endpoint is None or endpoint.is_active:
+            return []
+        return [
+            f"The endpoint “{endpoint.name}” is switched off. {endpoint.off_because} Switch it on in Settings → Webhooks.".replace(
+                "  ", " "
+            )
+        ]
+
     def describe(self) -> str:
         endpoint = queries.endpoint(self.settings.endpoint_id)
         name = f"“{endpoint.name}”" if endpoint else "⚠ an endpoint that is gone"

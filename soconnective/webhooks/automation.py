@@ -66,6 +66,14 @@ class WebhookReceived(Trigger):
         said = f"“{hook.name}”" if hook else "one that is gone"
         return Verdict(False, (Check("hook_id", "Webhook", said, f"“{event.snapshot.get('title')}”", False),))
 
+    def warnings(self) -> list[str]:
+        hook = queries.hook(self.settings.hook_id) if self.settings.hook_id is not None else None
+        if hook is None or hook.is_active:
+            return []
+        return [
+            f"The webhook “{hook.name}” is switched off, so nothing starts this rule. Switch it on in Settings → Webhooks."
+        ]
+
     def describe(self) -> str:
         if self.settings.hook_id is None:
             return self.label

@@ -18,6 +18,10 @@ class EndpointForm(RecordForm):
     )
 
 
+class RotateForm(RecordForm):
+    keeps_old = BooleanField("The old secret works too for another 24 hours", default=True)
+
+
 class HookForm(RecordForm):
     """`signing_password`: the secret of the other side; empty keeps what is there."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, session, url_for
+from flask import Blueprint, redirect, render_template, session, url_for
 from sqlalchemy import select
 
 from soconnective.core.access import may
@@ -15,8 +15,8 @@ from soconnective.core.listing import Listing
 from soconnective.core.registry import registry
 from soconnective.core.secrets import has_secret
 from soconnective.core.web import external_url
+from soconnective.webhooks import changes, queries
 from soconnective.webhooks import hook_operations as operations
-from soconnective.webhooks import queries
 from soconnective.webhooks.forms import HookForm
 from soconnective.webhooks.models import WebhookCall, WebhookHook
 
@@ -58,36 +58,30 @@ def edit(hook_id: int) -> Any:
     return render_template("webhooks/hook_form.html", form=form, hook=hook), form.status
 
 
-@bp.post("/hooks/<id:hook_id>/rotate")
+@bp.route("/hooks/<id:hook_id>/rotate", methods=["GET", "POST"])
 @may("webhooks.edit")
 def rotate(hook_id: int) -> Any:
+    """Asks first: the old address stops working at once."""
     hook = queries.get_hook(hook_id)
     form = RecordForm(obj=hook)
     if form.saved(lambda: operations.rotate_address(hook)):
         return _shown(hook.id, form.result)
-    return _not_now(hook)
+    return changes.ask_to_rotate(form, _page(hook), queries.last_received(hook))
 
 
 @bp.post("/hooks/<id:hook_id>/<any(on, off):what>")
 @may("webhooks.edit")
 def switch(hook_id: int, what: str) -> Any:
     hook = queries.get_hook(hook_id)
-    if RecordForm(obj=hook).saved(lambda: operations.switch_hook(hook, what == "on")):
-        return redirect(_page(hook))
-    return _not_now(hook)
+    return changes.change(hook, _page(hook), lambda: operations.switch_hook(hook, what == "on"))
 
 
 @bp.route("/hooks/<id:hook_id>/delete", methods=["GET", "POST"])
 @may("webhooks.edit")
 def delete(hook_id: int) -> Any:
     hook = queries.get_hook(hook_id)
-    form = RecordForm(obj=hook)
-    if form.saved(lambda: operations.delete_hook(hook)):
-        flash(f"{hook.name} is gone; its address answers nobody any more.", "success")
-        return redirect(url_for("webhooks.index"))
-    return render_template(
-        "webhooks/delete.html", form=form, record=hook, back=_page(hook), is_hook=True
-    ), form.status
+    gone = f"{hook.name} is gone; its address answers nobody any more."
+    return changes.delete(hook, queries.hooks(), _page(hook), lambda: operations.delete_hook(hook), gone)
 
 
 @bp.get("/calls/<id:call_id>")
@@ -111,8 +105,3 @@ def _shown(hook_id: int, token: str) -> Any:
     """To the hook's page, which shows the address this once."""
     session[SHOW_ONCE] = [hook_id, token]
     return redirect(url_for("webhook_hooks.show", hook_id=hook_id))
-
-
-def _not_now(hook: WebhookHook) -> Any:
-    flash("Somebody changed this webhook in the meantime. Look, and try again.", "danger")
-    return redirect(_page(hook))

@@ -39,10 +39,16 @@ class WebhookEndpoint(TenantOwned, Timestamped, Versioned, Base):
     is_active: Mapped[bool] = mapped_column(Boolean, default=True)
     off_because: Mapped[str] = mapped_column(Text, default="")
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    old_secret_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     @property
     def secret_name(self) -> str:
         return f"webhook-endpoint-{self.id}"
+
+    @property
+    def old_secret_name(self) -> str:
+        """The secret before, which signs too until `old_secret_until`."""
+        return f"webhook-endpoint-{self.id}-old"
 
 
 class WebhookDelivery(TenantOwned, Base):

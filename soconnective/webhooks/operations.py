@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from flask import current_app
@@ -12,7 +13,7 @@ from soconnective.core import clock
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
 from soconnective.core.errors import Refused
-from soconnective.core.secrets import keep_secret
+from soconnective.core.secrets import SecretLost, keep_secret, open_secret
 from soconnective.core.tenancy import current_tenant_id
 from soconnective.events import DomainEvent
 from soconnective.jobs import Job, enqueue
@@ -24,6 +25,7 @@ from soconnective.webhooks.signatures import new_secret
 
 KIND = "deliver_webhook"
 LONGEST_BODY = 64 * 1024
+OVERLAP = timedelta(hours=24)
 
 
 def allowed() -> Allowed:
@@ -51,8 +53,11 @@ def update_endpoint(endpoint: WebhookEndpoint, name: str, url: str) -> bool:
     return True
 
 
-def rotate_secret(endpoint: WebhookEndpoint) -> None:
-    """A new secret in place of the old one, which signs nothing any more."""
+def rotate_secret(endpoint: WebhookEndpoint, *, keeps_old: bool = False) -> None:
+    """A new secret in place of the old one, which signs too for `OVERLAP`, or nothing any more."""
+    old = _readable(endpoint.secret_name) if keeps_old else None
+    keep_secret(endpoint.old_secret_name, old)
+    endpoint.old_secret_until = clock.now() + OVERLAP if old else None
     keep_secret(endpoint.secret_name, new_secret())
     endpoint.updated_at = clock.now()
 
@@ -65,6 +70,29 @@ def delete_endpoint(endpoint: WebhookEndpoint) -> None:
     """It is gone for rules and pages, and its secret for good; its deliveries stay until they are old."""
     endpoint.deleted_at, endpoint.is_active = clock.now(), False
     keep_secret(endpoint.secret_name, None)
+    forget_old_secret(endpoint)
+
+
+def forget_old_secret(endpoint: WebhookEndpoint) -> None:
+    keep_secret(endpoint.old_secret_name, None)
+    endpoint.old_secret_until = None
+
+
+def signing_secrets(endpoint: WebhookEndpoint) -> list[str]:
+    """What signs now: the secret, and the one before for as long as it does. Empty if it cannot be read."""
+    secret = _readable(endpoint.secret_name)
+    if secret is None:
+        return []
+    is_kept = endpoint.old_secret_until is not None and clock.now() < endpoint.old_secret_until
+    old = _readable(endpoint.old_secret_name) if is_kept else None
+    return [secret, old] if old else [secret]
+
+
+def _readable(name: str) -> str | None:
+    try:
+        return open_secret(name)
+    except SecretLost:
+        return None
 
 
 def deliver(

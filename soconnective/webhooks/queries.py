@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from flask import abort
 from sqlalchemy import select
 
@@ -21,6 +23,20 @@ def endpoint(endpoint_id: int) -> WebhookEndpoint | None:
 
 def get_endpoint(endpoint_id: int) -> WebhookEndpoint:
     return endpoint(endpoint_id) or abort(404)
+
+
+def last_delivered(endpoint: WebhookEndpoint) -> datetime | None:
+    """When the other side last took a message."""
+    taken = select(WebhookDelivery.tried_at).where(
+        WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == "delivered"
+    )
+    return db.session.scalar(taken.order_by(WebhookDelivery.id.desc()).limit(1))
+
+
+def last_received(hook: WebhookHook) -> datetime | None:
+    """When the last call came."""
+    came = select(WebhookCall.received_at).where(WebhookCall.hook_id == hook.id)
+    return db.session.scalar(came.order_by(WebhookCall.id.desc()).limit(1))
 
 
 def get_delivery(delivery_id: int) -> WebhookDelivery:

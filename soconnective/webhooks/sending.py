@@ -14,16 +14,15 @@ from email.utils import parsedate_to_datetime
 
 from sqlalchemy import select
 
-from soconnective.automation.undelivered import Undelivered, tell_undelivered
+from soconnective.automation.undelivered import Undelivered, tell_delivered, tell_undelivered
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
-from soconnective.core.secrets import SecretLost, open_secret
 from soconnective.jobs import GiveUp, Job, OutsideJob, RetryLater, register_job
 from soconnective.webhooks.addresses import Allowed, Blocked
 from soconnective.webhooks.causes import HEADER
 from soconnective.webhooks.client import Answer, Caps, NoAnswer, post
 from soconnective.webhooks.models import WebhookDelivery, WebhookEndpoint
-from soconnective.webhooks.operations import KIND, allowed, switch_endpoint
+from soconnective.webhooks.operations import KIND, allowed, signing_secrets, switch_endpoint
 from soconnective.webhooks.signatures import signed_headers
 
 CAPS = Caps()
@@ -33,11 +32,11 @@ GONE = "The other side said that this address is gone (410)."
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is to be sent, as plain values. Its secret is not in its `repr`, which may get into a log."""
+    """What is to be sent, as plain values. Its secrets are not in its `repr`, which may get into a log."""
 
     delivery_id: int
     url: str
-    secret: str
+    secrets: tuple[str, ...]
     body: bytes
     cause: str
     allowed: Allowed
@@ -64,27 +63,25 @@ class DeliverWebhook(OutsideJob):
             raise GiveUp(
                 "The endpoint was deleted." if endpoint.deleted_at else "The endpoint is switched off."
             )
-        try:
-            secret = open_secret(endpoint.secret_name)
-        except SecretLost:
-            secret = None
-        if secret is None:
+        secrets = signing_secrets(endpoint)
+        if not secrets:
             raise GiveUp("The endpoint's secret cannot be read. Make a new one on its page.")
         delivery.state, delivery.attempts, delivery.tried_at = "waiting", delivery.attempts + 1, clock.now()
         return Message(
             delivery.id,
             endpoint.url,
-            secret,
+            tuple(secrets),
             delivery.body.encode("utf-8", "replace"),
             delivery.cause,
             allowed(),
         )
 
     def send(self, prepared: Message, key: str) -> Answer:
+        secret, *older = prepared.secrets
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "SoConnective",
-            **signed_headers(prepared.secret, key, int(clock.now().timestamp()), prepared.body),
+            **signed_headers(secret, key, int(clock.now().timestamp()), prepared.body, *older),
             **({HEADER: prepared.cause} if prepared.cause else {}),
         }
         try:
@@ -106,15 +103,26 @@ class DeliverWebhook(OutsideJob):
         delivery = delivery_of(job)
         if delivery is not None:
             delivery.state, delivery.response_code, delivery.said = "delivered", result.status, ""
+            if (rule_id := _rule_of(job)) is not None:
+                title = _title(job, delivery)
+                tell_delivered(delivery.event_id, rule_id, "webhook_delivery", delivery.id, title)
 
     def gave_up(self, job: Job, reason: str) -> None:
         delivery = delivery_of(job)
         if delivery is not None:
             delivery.state, delivery.said = "failed", reason
-            if job.actor_kind == "automation" and job.actor_id is not None:
-                title = str(job.payload.get("about", delivery.event_name))
-                what = Undelivered(job.actor_id, "webhook_delivery", delivery.id, title, reason)
+            if (rule_id := _rule_of(job)) is not None:
+                title = _title(job, delivery)
+                what = Undelivered(rule_id, "webhook_delivery", delivery.id, title, reason)
                 tell_undelivered(delivery.event_id, what)
+
+
+def _rule_of(job: Job) -> int | None:
+    return job.actor_id if job.actor_kind == "automation" else None
+
+
+def _title(job: Job, delivery: WebhookDelivery) -> str:
+    return str(job.payload.get("about", delivery.event_name))
 
 
 def delivery_of(job: Job) -> WebhookDelivery | None:

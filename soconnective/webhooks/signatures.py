@@ -37,11 +37,12 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.digest(key_of(secret), signed, hashlib.sha256)).decode()
 
 
-def signed_headers(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+def signed_headers(secret: str, message_id: str, timestamp: int, body: bytes, *older: str) -> dict[str, str]:
+    """The headers of a message. While an older secret is still good, it signs too."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": sign(secret, message_id, timestamp, body),
+        "webhook-signature": " ".join(sign(one, message_id, timestamp, body) for one in (secret, *older)),
     }
 
 

@@ -1,4 +1,7 @@
-"""Calls and deliveries are kept for a while, so that people can see what came and went, and then deleted."""
+"""Calls and deliveries are kept for a while, so that people can see what came and went, and then deleted.
+
+Old secrets that sign nothing any more are forgotten.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from soconnective.core import clock
 from soconnective.core.db import db
 from soconnective.jobs import Again, Job, JobKind, Tick, register_job, register_tick
 from soconnective.jobs.upkeep import enqueue_everywhere
-from soconnective.webhooks.models import WebhookCall, WebhookDelivery
+from soconnective.webhooks.models import WebhookCall, WebhookDelivery, WebhookEndpoint
+from soconnective.webhooks.operations import forget_old_secret
 
 KEPT = timedelta(days=90)
 SLICE = 500
@@ -18,12 +22,16 @@ SLICE = 500
 
 @register_job
 class PruneWebhooks(JobKind):
-    """Deletes a workspace's old calls and deliveries, a slice at a time."""
+    """Deletes a workspace's old calls and deliveries, a slice at a time, and secrets whose time is over."""
 
     kind, label = "prune_webhooks", "Forget old webhooks"
 
     def run(self, job: Job) -> Again | None:
         before = clock.now() - KEPT
+        for endpoint in db.session.scalars(
+            select(WebhookEndpoint).where(WebhookEndpoint.old_secret_until < clock.now())
+        ):
+            forget_old_secret(endpoint)
         statements = (
             select(WebhookCall).where(WebhookCall.received_at < before),
             select(WebhookDelivery).where(

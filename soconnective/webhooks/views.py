@@ -8,14 +8,15 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, session, url_for
 from sqlalchemy import func, select
 
+from soconnective.core import clock
 from soconnective.core.access import may
 from soconnective.core.db import db
 from soconnective.core.forms import RecordForm
 from soconnective.core.listing import Listing
 from soconnective.core.secrets import SecretLost, open_secret
 from soconnective.jobs import Job
-from soconnective.webhooks import operations, queries
-from soconnective.webhooks.forms import EndpointForm
+from soconnective.webhooks import changes, operations, queries
+from soconnective.webhooks.forms import EndpointForm, RotateForm
 from soconnective.webhooks.models import STATES, WebhookDelivery, WebhookEndpoint
 
 bp = Blueprint("webhooks", __name__, url_prefix="/dashboard/settings/webhooks")
@@ -60,8 +61,14 @@ def endpoint(endpoint_id: int) -> Any:
     listing = Listing(
         mine, sorts={"id": WebhookDelivery.id}, default="-id", key=WebhookDelivery.id, per_page=20
     )
+    until = found.old_secret_until
     return render_template(
-        "webhooks/endpoint.html", endpoint=found, secret=secret, listing=listing, states=STATES
+        "webhooks/endpoint.html",
+        endpoint=found,
+        secret=secret,
+        listing=listing,
+        states=STATES,
+        both_until=until if until and until > clock.now() else None,
     )
 
 
@@ -75,24 +82,22 @@ def edit_endpoint(endpoint_id: int) -> Any:
     return render_template("webhooks/endpoint_form.html", form=form, endpoint=found), form.status
 
 
-@bp.post("/endpoints/<id:endpoint_id>/rotate")
+@bp.route("/endpoints/<id:endpoint_id>/rotate", methods=["GET", "POST"])
 @may("webhooks.edit")
 def rotate(endpoint_id: int) -> Any:
+    """Asks first: the program at the other end has to be told."""
     found = queries.get_endpoint(endpoint_id)
-    form = RecordForm(obj=found)
-    if form.saved(lambda: operations.rotate_secret(found)):
+    form = RotateForm(obj=found)
+    if form.saved(lambda: operations.rotate_secret(found, keeps_old=form.keeps_old.data)):
         return _shown(found.id)
-    return _not_now(found, form)
+    return changes.ask_to_rotate(form, _page(found), queries.last_delivered(found))
 
 
 @bp.post("/endpoints/<id:endpoint_id>/<any(on, off):what>")
 @may("webhooks.edit")
 def switch(endpoint_id: int, what: str) -> Any:
     found = queries.get_endpoint(endpoint_id)
-    form = RecordForm(obj=found)
-    if form.saved(lambda: operations.switch_endpoint(found, what == "on")):
-        return redirect(_page(found))
-    return _not_now(found, form)
+    return changes.change(found, _page(found), lambda: operations.switch_endpoint(found, what == "on"))
 
 
 @bp.post("/endpoints/<id:endpoint_id>/try")
@@ -102,20 +107,18 @@ def try_it(endpoint_id: int) -> Any:
     form = RecordForm()
     if form.saved(lambda: operations.try_endpoint(found)):
         return redirect(url_for("webhooks.delivery", delivery_id=form.result.id))
-    return _not_now(found, form)
+    flash(form.form_problem or changes.NOT_NOW, "danger")
+    return redirect(_page(found))
 
 
 @bp.route("/endpoints/<id:endpoint_id>/delete", methods=["GET", "POST"])
 @may("webhooks.edit")
 def delete_endpoint(endpoint_id: int) -> Any:
     found = queries.get_endpoint(endpoint_id)
-    form = RecordForm(obj=found)
-    if form.saved(lambda: operations.delete_endpoint(found)):
-        flash(f"{found.name} is gone, and its secret too.", "success")
-        return redirect(url_for("webhooks.index"))
-    return render_template(
-        "webhooks/delete.html", form=form, record=found, back=_page(found), is_hook=False
-    ), form.status
+    gone = f"{found.name} is gone, and its secret too."
+    return changes.delete(
+        found, queries.endpoints(), _page(found), lambda: operations.delete_endpoint(found), gone
+    )
 
 
 @bp.get("/deliveries/<id:delivery_id>")
@@ -157,9 +160,3 @@ def _shown(endpoint_id: int) -> Any:
     """To the endpoint's page, which shows the secret this once."""
     session[SHOW_ONCE] = endpoint_id
     return redirect(url_for("webhooks.endpoint", endpoint_id=endpoint_id))
-
-
-def _not_now(found: WebhookEndpoint, form: RecordForm) -> Any:
-    said = form.form_problem or "Somebody changed this endpoint in the meantime. Look, and try again."
-    flash(said, "danger")
-    return redirect(_page(found))

@@ -220,6 +220,7 @@ def test_a_selection_runs_in_slices_as_the_person(inside: Inside, member: Any, m
     ids.append(inside.deal("small", amount="5"))
     page = member.get("/dashboard/automations/pick", query_string={"type": "deal", "ids": ids}).text
     assert "Run a rule on 5 deals" in page and len(re.findall(r'name="ids"', page)) == 5
+    assert f'<option selected value="{found}">' in page  # there is no other one
     answer = pick(member, found, ids)
     assert answer.status_code == 302 and f"automation_id={found}" in answer.headers["Location"]
     assert "It runs on 5 deals now" in member.get(answer.headers["Location"]).text and inside.notes() == []

@@ -189,8 +189,8 @@ def test_a_schedule_that_never_comes_or_does_not_read_is_refused(
 
 SENTENCES = [
     (DAILY, "it is Monday to Friday at 09:00, for each deal"),
-    ({"weekdays": [0, 2, 4]}, "it is Monday, Wednesday and Friday at 09:00, for each deal"),
-    ({"weekdays": [6], "at": "18:30", "working_days": False}, "it is every Sunday at 18:30, for each deal"),
+    ({"weekdays": [0, 2, 4]}, "it is Monday, Wednesday or Friday at 09:00, for each deal"),
+    ({"weekdays": [6], "at": "18:30", "working_days": False}, "it is Sunday at 18:30, for each deal"),
     ({"mode": "cron", "cron": "0 9 L * *"}, "it is at 09:00 on the last day of every month, for each deal"),
 ]
 

@@ -88,10 +88,27 @@ def test_its_page_offers_it(app: Flask, team: Any, owner: FlaskClient, sign_in: 
         db.session.rollback()
     assert "Undo what it did" in owner.get(page).text
     assert sign_in(team.member).post(f"{page}/undo").status_code == 403
-    assert "It is being taken back" in owner.post(f"{page}/undo", follow_redirects=True).text
+    text = owner.post(f"{page}/undo", follow_redirects=True).text
+    assert "It is being taken back. What" in text and "0 of 2 taken back" in text and "<progress" in text
+    assert "Undo what it did" not in text and 'hx-trigger="every 2s"' in text  # it looks again by itself
+    assert "It is being taken back already." in owner.post(f"{page}/undo", follow_redirects=True).text
     with app.app_context():
         from soconnective.core import clock
 
         assert work(app, clock.now()) == ["done"]
     text = owner.get(page).text
-    assert "2 of 2 taken back" in text and "Undo what it did" not in text
+    assert "2 of 2 taken back" in text and "Undo what it did" not in text and "<progress" not in text
+
+
+def test_its_page_says_what_stays(app: Flask, team: Any, owner: FlaskClient) -> None:
+    with app.app_context(), acting_in(team.id), acting_as(team.owner.actor):
+        deals(team, 2)
+        sweep = apply(app, team, rule_on(conditions=None, steps=[sets("source", "Web")]))
+        page = f"/dashboard/automations/sweeps/{sweep.id}"
+        with write_transaction():
+            update_deal(db.session.get_one(Deal, 1), source="Fair")
+        undo(app, sweep)
+        db.session.rollback()
+    text = owner.get(page).text
+    assert "1 of 2 taken back. 1 stays: somebody has touched it since." in text
+    assert "Undo what it did" not in text and "<progress" not in text

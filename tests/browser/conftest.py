@@ -11,16 +11,32 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from soconnective.core import clock
+from soconnective.jobs import Worker
+from tests.mail.conftest import post  # noqa: F401  the other ends of mail and webhooks, for the flows too
+from tests.webhooks.conftest import other  # noqa: F401
 from tests.workspaces import PASSWORD
 
+PATIENCE = 20_000  # milliseconds until what should be seen is missed: a loaded machine is slow, not wrong
+expect.set_options(timeout=PATIENCE)
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -108,7 +124,7 @@ def new_page(browser: Browser, live_server: str, watch: Watch) -> Iterator[Calla
     def open_page(**options: Any) -> Page:
         context = browser.new_context(base_url=live_server, locale="en-GB", **options)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         context.on("page", watch.look_at)
         return context.new_page()
 
@@ -122,9 +138,35 @@ def page(new_page: Callable[..., Page]) -> Page:
     return new_page()
 
 
+Work = Callable[..., None]
+
+
+@pytest.fixture
+def work(app: Flask) -> Work:
+    """The worker, turned in the test's own thread: ``work()`` does what is due, ``work(moment)`` what is due by then.
+
+    The pages go on living in the present: only the worker believes that it is later.
+    """
+    worker = Worker(app, poll=0.01)
+
+    def turn(moment: datetime | None = None) -> None:
+        with clock.at(moment or clock.now()):
+            while worker.turn():
+                pass
+
+    return turn
+
+
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     page.goto("/login")
     page.get_by_label("E-mail address").fill(email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/dashboard")
+
+
+def require_fit(page: Page) -> None:
+    """Nothing of the page stands beside the window."""
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), (
+        page.url
+    )

@@ -1,19 +1,22 @@
-"""The truth before a rule is switched on: tested in the builder, backtested, in the shadow, promoted, applied."""
+"""The truth before a rule is switched on: tested in the builder, backtested, in the shadow, promoted, applied, taken back."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import expect
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, expect
 
 from soconnective.core.db import db
 from soconnective.core.tenancy import acting_in
 from soconnective.jobs import Worker
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import PATIENCE, sign_in
 from tests.factories.records import make_deal, move
 from tests.workspaces import Team
 
@@ -25,6 +28,16 @@ def at_work(app: Flask) -> Iterator[None]:
     yield
     worker.stop()
     thread.join(30)
+
+
+def await_the_end(page: Page, said: str) -> None:
+    """With script the page looks again by itself; without, the person does."""
+    seen, until = page.get_by_text(said), time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < until and (not seen.count() or page.get_by_role("progressbar").count()):
+        with suppress(PlaywrightError):  # it ended between the look and the click
+            page.get_by_role("link", name="Look again").click(timeout=500)
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+    expect(seen).to_be_visible()
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["script", "no-script"])
@@ -52,13 +65,7 @@ def test_from_a_draft_to_a_rule_that_is_on(
     page.get_by_role("link", name="Won kickoff").first.click()
     page.get_by_role("link", name="Backtest").click()
     page.get_by_role("button", name="Start").click()
-    for _ in range(50):
-        if page.locator("progress").count() == 0:
-            break
-        if not javascript:
-            page.get_by_role("link", name="Look again").click()
-        page.wait_for_timeout(200)
-    expect(page.get_by_text("2 of 2 events")).to_be_visible()
+    await_the_end(page, "2 of 2 events")
     expect(page.get_by_role("link", name="Fleet upgrade")).to_be_visible()
     page.goto("/dashboard/tasks?view=open")
     expect(page.get_by_text("Kick off")).to_have_count(0)
@@ -74,12 +81,11 @@ def test_from_a_draft_to_a_rule_that_is_on(
     page.get_by_role("link", name="Apply to existing records").click()
     expect(page.get_by_text("2 deals match its conditions now")).to_be_visible()
     page.get_by_role("button", name="Apply to 2 deals").click()
-    for _ in range(50):
-        if page.locator("progress").count() == 0:
-            break
-        if not javascript:
-            page.get_by_role("link", name="Look again").click()
-        page.wait_for_timeout(200)
-    expect(page.get_by_text("2 of 2 records")).to_be_visible()
+    await_the_end(page, "2 of 2 records")
     page.goto("/dashboard/tasks?view=open")
     expect(page.get_by_role("link", name="Kick off Fleet upgrade")).to_be_visible()
+    page.go_back()
+    page.get_by_role("button", name="Take back what nobody has touched since").click()
+    await_the_end(page, "2 of 2 taken back.")
+    page.goto("/dashboard/tasks?view=open")
+    expect(page.get_by_text("Kick off")).to_have_count(0)

@@ -129,7 +129,7 @@ def test_a_writer_that_waits_too_long_is_told(
 
 def test_a_begin_that_fails_gives_the_lock_back() -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=sqlite.QueuedConnection)
-    connection.write_lock = threading.Lock()
+    connection.write_lock = sqlite.WriteLock()
     connection.execute("CREATE TABLE x (y)")
     connection.execute("PRAGMA query_only = 1")
     connection.execute("BEGIN")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import event, insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from soconnective.contacts.models import Contact
 from soconnective.core import clock
@@ -66,3 +68,31 @@ def test_many_new_records_are_one_statement_and_each_has_its_own_id(inside: Any)
     assert len(found) < 5 and ids == sorted(set(ids))
     stored = dict(db.session.execute(select(Note.id, Note.body)).all())  # type: ignore[arg-type]
     assert [stored[row_id] for row_id in ids] == [f"note {n}" for n in range(300)]
+
+
+def test_a_second_writer_of_one_request_is_told_at_once_and_others_wait(
+    app: Flask, database_kind: str
+) -> None:
+    if database_kind != "sqlite":
+        return
+    others: list[str] = []
+
+    def other() -> None:
+        try:
+            with app.app_context(), db.engine.begin() as connection:
+                connection.execute(text("DELETE FROM rate_windows"))
+        except OperationalError as error:
+            others.append(str(error))
+
+    with app.app_context():
+        with db.engine.begin():
+            with pytest.raises(OperationalError, match="of this very request"):
+                db.engine.connect().begin()
+            waiting = threading.Thread(target=other)
+            waiting.start()
+            waiting.join(0.1)
+            assert waiting.is_alive()  # the control: it waits for its turn
+        waiting.join(10)
+        assert others == []
+        with db.engine.begin():  # and the lock is free again
+            pass

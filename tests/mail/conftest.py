@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
+from soconnective.core.tenancy import acting_in
 from soconnective.jobs import Job, Worker
 from soconnective.mail.account import save_account
 from soconnective.mail.models import MailAccount, MailMessage
@@ -130,6 +131,14 @@ def make_account(port: int, **values: Any) -> MailAccount:
 @pytest.fixture
 def account(post: Post, inside: Any) -> MailAccount:
     return make_account(post.port)
+
+
+@pytest.fixture
+def there(app: Flask, team: Any) -> Iterator[Any]:
+    """Inside the team's workspace, beside a client that asks for pages."""
+    with app.app_context(), acting_in(team.id):
+        yield team
+        db.session.rollback()
 
 
 @pytest.fixture

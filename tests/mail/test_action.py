@@ -18,7 +18,7 @@ from soconnective.core.errors import Refused
 from soconnective.core.tenancy import acting_in
 from soconnective.mail import SendEmail
 from soconnective.mail.channels import addressees, channels
-from soconnective.mail.templates import create_template, delete_template, preview, update_template
+from soconnective.mail.templates import Known, create_template, delete_template, preview, update_template
 from soconnective.tasks.operations import create_task
 from tests.factories.records import make_company, make_contact, make_deal, make_rule, move
 from tests.mail.conftest import mails
@@ -209,9 +209,11 @@ def test_templates_are_checked(inside: Any, values: dict[str, str], field: str) 
 
 
 def test_a_preview_has_the_newest_record_or_the_names_of_the_fields(inside: Any) -> None:
-    assert preview("deal", "{{ deal.title }}", "{{ rule.name }}").subject == "[title]"
+    assert preview(Known("", "deal", "{{ deal.title }}", "{{ rule.name }}")).subject == "[title]"
     make_deal(inside.stages["Lead"], "First")
     make_deal(inside.stages["Lead"], "Newest")
-    shown = preview("deal", "{{ deal.title }}", "{{ deal.stage }} {{ deal.source | default: '–' }}")
+    shown = preview(
+        Known("", "deal", "{{ deal.title }}", "{{ deal.stage }} {{ deal.source | default: '–' }}")
+    )
     assert (shown.subject, shown.text, shown.record) == ("Newest", "Lead –", "Newest")
     db.session.rollback()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from sqlalchemy import func, select
 
 from soconnective.core.db import db, write_transaction
 from soconnective.core.secrets import has_secret
-from soconnective.core.tenancy import acting_in
 from soconnective.jobs import Worker
 from soconnective.mail import enqueue_mail
 from soconnective.mail.account import PASSWORD, find_account
@@ -24,13 +22,6 @@ URL = "/dashboard/settings/mail"
 GOOD = {"host": "smtp.x.example", "port": "587", "security": "starttls", "username": "crm", "password": CANARY,
         "from_address": "crm@x.example", "from_name": "Acme", "hourly_cap": "200"}  # fmt: skip
 TEMPLATE = {"name": "Welcome", "record_type": "contact", "subject": "Hi {{ contact.first_name }}", "body": "Dear {{ contact.name }},\n\nhttps://x.example"}  # fmt: skip
-
-
-@pytest.fixture
-def there(app: Flask, team: Any) -> Iterator[Any]:
-    with app.app_context(), acting_in(team.id):
-        yield team
-        db.session.rollback()
 
 
 def test_the_account_is_saved_and_its_password_never_shown(app: Flask, owner: Any, there: Any) -> None:

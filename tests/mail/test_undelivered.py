@@ -42,6 +42,39 @@ def test_a_mail_that_is_given_up_is_told_once(inside: Any, account: Any, post: P
     assert row is not None and (row.record_type, row.record_id) == ("run", first_run().id)
 
 
+def test_what_was_given_up_is_sent_again_and_its_run_says_so(
+    inside: Any, account: Any, post: Post, worker: Worker, owner: FlaskClient
+) -> None:
+    send()
+    post.answers = [NOBODY]
+    make_contact("Ana", "Ruiz", "ana@x.example")
+    work(worker, inside)
+    url = f"/dashboard/mail/{mails()[0].id}"
+    db.session.rollback()
+    page = owner.get(url).text
+    assert "Send again" in page and NOBODY in page and "The mail account" in page
+    assert "It is on its way again" in owner.post(f"{url}/again", follow_redirects=True).text
+    assert "given up lately" in owner.post(f"{url}/again", follow_redirects=True).text
+    work(worker, inside)
+    assert len(post.letters) == 1 and mails()[0].state == "sent"
+    run = last()
+    assert run.detail.endswith("550 5.1.1 no such person; delivered after all")
+    assert run.trace["steps"][0]["remarks"][-1] == "“Welcome Ana” to ana@x.example: delivered after all"
+    assert "given up lately" in owner.post(f"{url}/again", follow_redirects=True).text
+
+
+def test_a_mail_that_was_never_given_up_changes_no_run(
+    inside: Any, account: Any, post: Post, worker: Worker
+) -> None:
+    send()
+    post.answers = ["451 later"]
+    make_contact("Ana", "Ruiz", "ana@x.example")
+    said = last().detail
+    work(worker, inside)
+    later(worker, inside)
+    assert len(post.letters) == 1 and last().detail == said and last().trace["steps"][0]["remarks"] == []
+
+
 def first_run() -> AutomationRun:
     return db.session.scalars(select(AutomationRun).order_by(AutomationRun.id)).first()  # type: ignore[return-value]
 

@@ -15,8 +15,10 @@ from sqlalchemy import text
 from soconnective.automation import merge
 from soconnective.core.db import db
 from soconnective.core.tenancy import acting_in
+from soconnective.mail import markup, markup_check
 from tests.databases import owner_engine
 from tests.factories.records import make_deal, move
+from tests.mail.conftest import make_account
 from tests.proofs.digests import changed, digest_of
 
 NAME = "7 Input: templates"
@@ -48,13 +50,15 @@ DEEP = [
         "{% extends 'base.html' %}", "{% layout 'x' %}", "{% comment %}" * 300, "{%- liquid\nassign x = 1 -%}", "{{ deal.title | upcase }}" * 1000, "{% unless false %}x{% endunless %}" * 500]  # fmt: skip
 PAYLOADS = [shape.format(heart) for shape, heart in product(SHAPES, HEARTS)] + DEEP
 NEW = "/dashboard/automations/new"
-FIELDS = {"create_task": "title", "log_note": "body"}
+FIELDS = {"create_task": "title", "log_note": "body", "send_email": "html"}
 
 
 def rule(kind: str, payload: str, number: int) -> dict[str, str]:
     settings = {"steps-0-kind": kind, f"steps-0-{FIELDS[kind]}": payload}
     if kind == "create_task":
         settings |= {"steps-0-due_in_days": "1", "steps-0-assign_to": "owner"}
+    if kind == "send_email":
+        settings |= {"steps-0-to": "address", "steps-0-address": "ana@x.example", "steps-0-subject": "Hello"}
     return {"name": f"P{number}", "trigger": "deal.won", "on_failure": "undo", "is_active": "y", **settings}
 
 
@@ -65,6 +69,8 @@ def texts_of(app: Flask, deal_id: int) -> list[str]:
             for query in (
                 "SELECT title FROM tasks WHERE deal_id = :deal",
                 "SELECT body FROM notes WHERE deal_id = :deal",
+                "SELECT text FROM mail_messages WHERE record_type = 'deal' AND record_id = :deal",
+                "SELECT html FROM mail_messages WHERE record_type = 'deal' AND record_id = :deal",
             )
             for row in connection.execute(text(query), {"deal": deal_id})
         ]
@@ -81,6 +87,8 @@ GROWING = {
     "automation_runs",
     "deals",
     "search_words",
+    "mail_messages",
+    "jobs",
     "notifications",  # a rule that fails is told of
 }
 LEAKS = (
@@ -124,6 +132,10 @@ def try_payload(app: Flask, team: Any, client: Any, kind: str, payload: str, num
 def test_no_text_gets_hold_of_more_than_its_fields(
     app: Flask, team: Any, owner: Any, proof: Any, kind: str
 ) -> None:
+    if kind == "send_email":
+        with app.app_context(), acting_in(team.id):
+            make_account(587, host="smtp.x.example", security="starttls")
+            db.session.remove()
     reader = owner_engine(app)
     before, problems = digest_of(reader, team.id), []
     assert len(PAYLOADS) >= 300
@@ -151,6 +163,9 @@ def test_no_text_takes_long_or_grows(inside: Any, proof: Any) -> None:
         try:
             if not merge.problems(payload, "deal"):
                 assert len(merge.render(payload, fields)) <= merge.MAX_OUTPUT
+                assert len(merge.render(payload, fields, is_html=True)) <= merge.MAX_OUTPUT
+            if not markup_check.problems(payload):
+                assert "<" not in markup.filled(payload, fields).html
         except merge.MergeError:
             pass
         took, (_now, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
@@ -170,6 +185,8 @@ def test_a_language_with_attributes_is_found(
     """Planted: Jinja's sandbox in place of ours."""
     monkeypatch.setattr(merge, "problems", lambda *_args: [])
     monkeypatch.setattr(
-        merge, "render", lambda source, fields: SandboxedEnvironment().from_string(source).render(**fields)
+        merge,
+        "render",
+        lambda source, fields, **_how: SandboxedEnvironment().from_string(source).render(**fields),
     )
     assert try_payload(app, team, owner, "log_note", "{{ 7*7 }}", 1)

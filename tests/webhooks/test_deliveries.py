@@ -176,6 +176,8 @@ def test_it_is_tried_again_under_the_same_id_until_it_is_given_up(
         deliver_again(found, db.session.scalars(select(Job).where(Job.key == found.key)).one())
     work(app)
     assert delivery().state == "delivered" and other.got[-1][1]["webhook-id"] == found.key
+    run = db.session.scalars(select(AutomationRun)).one()
+    assert run.detail.endswith("answered 500.; delivered after all") and run.outcome == "succeeded"
     with pytest.raises(Refused), write_transaction():
         deliver_again(delivery(), None)
 
