@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "soconnective"
 FLOORS = [
-    {"core"}, {"events"}, {"jobs"}, {"automation"}, {"accounts"}, {"tags", "notifications", "webhooks"},
+    {"core"}, {"events"}, {"jobs"}, {"automation"}, {"accounts"}, {"tags", "notifications", "webhooks", "saved_views"},
     {"mail"}, {"contacts"}, {"deals"}, {"tasks", "appointments"},
     {"timeline"}, {"inbox"}, {"dashboard", "settings"}, {"demo", "postgresql_setup", "backup_commands", "rule_commands"}, {"cli"}, {"__init__"},
 ]  # fmt: skip

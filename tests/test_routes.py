@@ -16,6 +16,7 @@ from soconnective.automation.operations import definition_of
 from soconnective.contacts.operations import create_company
 from soconnective.core import clock
 from soconnective.core.access import PERMISSIONS, ROLES
+from soconnective.core.conditions import Group, Test
 from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.events import EventRow
@@ -24,6 +25,8 @@ from soconnective.mail import enqueue_mail
 from soconnective.mail.account import save_account
 from soconnective.mail.templates import create_template
 from soconnective.notifications import notify
+from soconnective.saved_views.listed import lists
+from soconnective.saved_views.operations import create_view
 from soconnective.tags.operations import create_tag
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
@@ -72,6 +75,14 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             assert call is not None
             told = notify(team.owner.id, "message", f"{canary} message", about=("deal", deal.id))
             sweep = start_backtest(definition_of(rule), rule, events=10)
+            view = create_view(
+                lists()["deal"],
+                f"{canary} view",
+                Group(items=[Test(field="title", operator="contains", value=canary)]),
+                "title",
+                team.owner.id,
+                is_shared=True,
+            )
         ids = {
             "notification_id": told.id if told else 0,
             "automation_id": rule.id, "contact_id": contact.id, "deal_id": deal.id, "company_id": company.id,
@@ -79,7 +90,7 @@ def fill(app: Flask, team: Any, canary: str = "Kanarek") -> dict[str, int]:
             "endpoint_id": endpoint.id, "delivery_id": delivery.id, "hook_id": hook.id, "call_id": call.id,
             "template_id": template.id, "message_id": mail.id,
             "tag_id": tag.id, "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
-            "sweep_id": sweep.id, "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
+            "sweep_id": sweep.id, "view_id": view.id, "run_id": db.session.query(AutomationRun.id).first()[0], "event_id": db.session.query(EventRow.id).first()[0],
         }  # fmt: skip
         db.session.rollback()
     return ids
@@ -186,7 +197,8 @@ def test_a_canary_never_shows_in_another_workspace(app: Flask, team: Any, rivals
 )
 def test_what_a_url_can_say_never_breaks_a_list(owner: Any, app: Flask, text: str) -> None:
     names = ("q", "sort", "after", "before", "owner_id", "stage_id", "pipeline_id", "company_id", "status", "view",
-             "mine", "outcome", "automation_id", "record_id", "record_type", "priority", "contact_id", "tag_id")  # fmt: skip
+             "mine", "outcome", "automation_id", "record_id", "record_type", "priority", "contact_id", "tag_id",
+             "saved", "filter", "op", "if-match", "if-0-match", "if-0-0-field", "if-0-0-operator", "if-0-0-value", "_scheme", "endpoint")  # fmt: skip
     for area in ("contacts", "companies", "deals", "tasks", "appointments", "automations/runs"):
         for name in names:
             answer = owner.get(f"/dashboard/{area}", query_string={name: text})

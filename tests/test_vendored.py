@@ -13,6 +13,7 @@ STATIC = Path(__file__).parent.parent / "soconnective" / "static"
 RECORDED = {entry["file"]: entry for entry in json.loads((STATIC / "vendor.json").read_text())}
 OURS = {
     "css/soconnective.css",
+    "css/lists.css",
     "css/rules.css",
     "js/app.js",
     "js/builder.js",

@@ -1,7 +1,7 @@
 """outside: HTML of mail templates, a proven mail account, an old secret that signs for a while
 
 Revision ID: 0020
-Revises: 0018
+Revises: 0019
 
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 

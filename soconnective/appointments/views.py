@@ -5,26 +5,38 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
 from soconnective.appointments import operations
 from soconnective.appointments.forms import AppointmentForm
 from soconnective.appointments.models import Appointment, AppointmentPerson
-from soconnective.contacts.views import argument_id
 from soconnective.core import clock
 from soconnective.core.access import may
+from soconnective.core.conditions import Test
 from soconnective.core.db import db
 from soconnective.core.deletion import delete_page
 from soconnective.core.forms import RecordForm
-from soconnective.core.listing import Listing
+from soconnective.core.listing import Listing, argument_id
 from soconnective.core.search import among, matching
 from soconnective.core.workspace import current_workspace, workspace_today
+from soconnective.saved_views import Listed, ListFilter, Quick, by_choice, mine, register_list
 
 bp = Blueprint("appointments", __name__, url_prefix="/dashboard/appointments")
 LINKS = (joinedload(Appointment.contact), joinedload(Appointment.deal))
+SORTS = {"starts": Appointment.starts_at}
+LISTED = register_list(Listed("appointment", "appointments.index", SORTS))
 STATUS = {"cancel": "cancelled", "done": "done", "reopen": "scheduled"}
+
+
+def _quick(has_view: bool) -> list[Quick]:
+    when = "past" if request.args.get("view") == "past" else "not_past"
+    return [
+        *([] if has_view else [Quick("view", Test(field="starts_at", operator=when), is_tab=True)]),
+        *mine("owner_id"),
+        *by_choice("status", STATUS.values()),
+    ]
 
 
 def _get(appointment_id: int) -> Appointment:
@@ -40,21 +52,16 @@ def _get(appointment_id: int) -> Appointment:
 @may("records.view")
 def index() -> Any:
     past = request.args.get("view") == "past"
-    begin, _end = clock.day_bounds(workspace_today(), current_workspace().timezone)
-    statement = select(Appointment).where(
-        Appointment.starts_at < begin if past else Appointment.starts_at >= begin
-    )
-    if request.args.get("mine"):
-        statement = statement.where(Appointment.owner_id == g.person.id)
-    if request.args.get("status") in ("scheduled", "done", "cancelled"):
-        statement = statement.where(Appointment.status == request.args["status"])
+    asked = ListFilter(LISTED, _quick)
+    statement = asked.apply(select(Appointment))
     found = matching("appointment", request.args.get("q", ""))
     if found is not None:
         statement = statement.where(among(Appointment.id, found))
     listing = Listing(
         statement,
-        sorts={"starts": Appointment.starts_at},
-        default="-starts" if past else "starts",
+        sorts=SORTS,
+        default=asked.default_sort or ("-starts" if past else "starts"),
+        args=asked.args,
         key=Appointment.id,
         options=LINKS,
     )
@@ -65,6 +72,7 @@ def index() -> Any:
     return render_template(
         "appointments/index.html",
         listing=listing,
+        asked=asked,
         days=days,
         past=past,
         today=workspace_today(),

@@ -16,8 +16,6 @@ from wtforms import BooleanField, RadioField, SelectChoice, SelectField, StringF
 from wtforms.validators import InputRequired, Length
 
 from soconnective.automation import edits
-from soconnective.automation.condition_form import TOO_MANY as CONDITIONS_TOO_MANY
-from soconnective.automation.condition_form import ConditionForm
 from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import NoFields, Scope
 from soconnective.automation.definition import NO_CONDITIONS, Definition, scope_of, sentence
@@ -29,6 +27,8 @@ from soconnective.automation.models import ON_FAILURE
 from soconnective.automation.picture import Picture, anchor, draw
 from soconnective.automation.pieces import UnreadAction, UnreadTrigger, piece_of
 from soconnective.automation.registry import action_types, trigger_types
+from soconnective.automation.rule_conditions import TOO_MANY as CONDITIONS_TOO_MANY
+from soconnective.automation.rule_conditions import ConditionForm
 from soconnective.automation.said import Gone, Unchosen, Unsaid, said, said_step
 from soconnective.automation.step_row import StepRow
 from soconnective.automation.test_card import TestCard

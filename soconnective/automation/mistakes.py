@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from soconnective.automation.condition_form import ConditionForm
+from soconnective.automation.rule_conditions import ConditionForm
 from soconnective.automation.step_row import StepRow
 
 

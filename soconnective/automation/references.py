@@ -64,6 +64,16 @@ def register_reference(*items: Reference) -> None:
         _references[item.name] = item
 
 
+# What else names things and follows when one takes another's place: (kind, old id, new id).
+_followers: list[Callable[[str, int, int], None]] = []
+
+
+def follow_replacements(follow: Callable[[str, int, int], None]) -> None:
+    """Let `follow` be called by `replace_reference`; the same one only once."""
+    if follow not in _followers:
+        _followers.append(follow)
+
+
 def name_of(kind: str, item_id: Any) -> str:
     """The name of what `item_id` means; raises `Unnamed`."""
     known = _references.get(kind)
@@ -130,6 +140,8 @@ def replace_reference(kind: str, old: int, new: int) -> list[Automation]:
         if rule.examples:
             fields = definition.conditions.fields
             rule.examples = [_example_with(one, fields, kind, str(old), str(new)) for one in rule.examples]
+    for follow in _followers:
+        follow(kind, old, new)
     return changed
 
 
@@ -211,13 +223,13 @@ def places(definition: Definition, kind: str, item_id: int) -> list[str]:
     found = []
     if _in_settings(definition.trigger, kind, item_id):
         found.append("in its trigger")
-    if not definition.conditions.message and _in_group(
+    if not definition.conditions.message and group_names(
         definition.conditions.tree, definition.conditions.fields, kind, item_id
     ):
         found.append("in its conditions")
     fields = definition.conditions.fields
     for number, step in enumerate(definition.steps, start=1):
-        asked = isinstance(step, If) and _in_group(step.settings.conditions, fields, kind, item_id)
+        asked = isinstance(step, If) and group_names(step.settings.conditions, fields, kind, item_id)
         if asked or _in_settings(step, kind, item_id):
             found.append(f"in step {number}")
     return found
@@ -233,7 +245,8 @@ def _in_settings(piece: Piece, kind: str, item_id: int) -> bool:
     return False
 
 
-def _in_group(group: Group, fields: Mapping[str, Field], kind: str, item_id: int) -> bool:
+def group_names(group: Group, fields: Mapping[str, Field], kind: str, item_id: int) -> bool:
+    """Whether conditions name the thing."""
     return any(str(item_id) in ids for ids in _ids_of(group, fields, kind))
 
 
@@ -248,7 +261,7 @@ def replaced(definition: Definition, kind: str, old: int, new: int) -> Definitio
     """The definition with `new` in each place of `old`."""
     conditions = definition.conditions
     if not conditions.message:
-        tree = _group_with(conditions.tree, conditions.fields, kind, str(old), str(new))
+        tree = group_with(conditions.tree, conditions.fields, kind, str(old), str(new))
         conditions = type(conditions)(tree, conditions.record_type)
     steps = tuple(_piece_with(step, conditions.fields, kind, old, new) for step in definition.steps)
     trigger = _piece_with(definition.trigger, conditions.fields, kind, old, new)
@@ -259,7 +272,7 @@ def _piece_with(piece: Any, fields: Mapping[str, Field], kind: str, old: int, ne
     if piece.broken:
         return piece
     if isinstance(piece, If):
-        tree = _group_with(piece.settings.conditions, fields, kind, str(old), str(new))
+        tree = group_with(piece.settings.conditions, fields, kind, str(old), str(new))
         return piece.with_settings(piece.settings.model_copy(update={"conditions": tree}))
     changed: dict[str, Any] = {}
     for name, of in piece.refers().items():
@@ -271,11 +284,12 @@ def _piece_with(piece: Any, fields: Mapping[str, Field], kind: str, old: int, ne
     return piece.with_settings(piece.settings.model_copy(update=changed)) if changed else piece
 
 
-def _group_with(group: Group, fields: Mapping[str, Field], kind: str, old: str, new: str) -> Group:
+def group_with(group: Group, fields: Mapping[str, Field], kind: str, old: str, new: str) -> Group:
+    """Conditions with the other id in their tests."""
     items = [
         _test_with(item, fields, kind, old, new)
         if isinstance(item, Test)
-        else _group_with(item, fields, kind, old, new)
+        else group_with(item, fields, kind, old, new)
         for item in group.items
     ]
     return group.model_copy(update={"items": items})

@@ -10,11 +10,11 @@ from werkzeug.datastructures import MultiDict
 from wtforms import Form, HiddenField, TextAreaField
 from wtforms.validators import Length
 
-from soconnective.automation.condition_form import ConditionForm
 from soconnective.automation.conditions import Conditions
 from soconnective.automation.contracts import Action, NoFields, Scope
 from soconnective.automation.flow import If
 from soconnective.automation.registry import action_types
+from soconnective.automation.rule_conditions import ConditionForm
 from soconnective.core.fields import IdField
 from soconnective.core.forms import clean_text, refuse_nul
 

@@ -8,7 +8,6 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 
 from soconnective.automation import changes, drafts, lint, operations, queries, sweeps
 from soconnective.automation.backtest import start_backtest
-from soconnective.automation.condition_form import JOINS
 from soconnective.automation.definition import Definition, parse
 from soconnective.automation.due_missed import gap_in_words
 from soconnective.automation.due_queries import coming
@@ -17,6 +16,7 @@ from soconnective.automation.forms import NO_STEP, Builder
 from soconnective.automation.models import Automation, AutomationDraft
 from soconnective.automation.picture import Picture, anchor, draw
 from soconnective.automation.recipes import draft_of, offered
+from soconnective.automation.rule_conditions import JOINS
 from soconnective.automation.statistics import statistics_of
 from soconnective.automation.test_card import TestCard
 from soconnective.automation.waiting import waiting_runs

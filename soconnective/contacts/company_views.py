@@ -4,46 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from soconnective.contacts import operations
-from soconnective.contacts.events import COMPANIES
 from soconnective.contacts.forms import CompanyForm
 from soconnective.contacts.models import Company
 from soconnective.contacts.queries import get_company
-from soconnective.contacts.views import argument_id
 from soconnective.core.access import may
+from soconnective.core.conditions import Field
 from soconnective.core.deletion import delete_page
 from soconnective.core.listing import Listing
 from soconnective.core.panels import draw_panels, new_links
 from soconnective.core.search import among, matching
+from soconnective.saved_views import Listed, ListFilter, Quick, by_id, by_person, register_list
 from soconnective.tags.queries import tag_choices
 
 bp = Blueprint("companies", __name__, url_prefix="/dashboard/companies")
+SORTS = {"name": Company.name, "created": Company.created_at}
+CREATED = Field("created_at", "created", "moment", lambda: Company.created_at)
+LISTED = register_list(Listed("company", "companies.index", SORTS, [CREATED]))
+
+
+def _quick(_has_view: bool) -> list[Quick]:
+    return [*by_person("owner_id", is_tab=True), *by_id("tag_id", "tag_ids", "include")]
 
 
 @bp.get("")
 @may("records.view")
 def index() -> Any:
-    statement = select(Company)
+    asked = ListFilter(LISTED, _quick)
+    statement = asked.apply(select(Company))
     found = matching("company", request.args.get("q", ""))
     if found is not None:
         statement = statement.where(among(Company.id, found))
-    owner = g.person.id if request.args.get("mine") else argument_id("owner_id")
-    if owner is not None:
-        statement = statement.where(Company.owner_id == owner)
-    if (tag := argument_id("tag_id")) is not None:
-        statement = statement.where(COMPANIES.has_any([tag]))
     listing = Listing(
         statement,
-        sorts={"name": Company.name, "created": Company.created_at},
-        default="name",
+        sorts=SORTS,
+        default=asked.default_sort or "name",
+        args=asked.args,
         key=Company.id,
         options=[selectinload(Company.tag_rows)],
     )
-    return render_template("companies/index.html", listing=listing, tag_choices=tag_choices())
+    return render_template("companies/index.html", listing=listing, asked=asked, tag_choices=tag_choices())
 
 
 @bp.route("/new", methods=["GET", "POST"])

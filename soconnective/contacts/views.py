@@ -4,53 +4,60 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
 from soconnective.contacts import operations
-from soconnective.contacts.events import CONTACTS
 from soconnective.contacts.forms import MAX_ROWS, ContactForm
 from soconnective.contacts.models import Contact
 from soconnective.contacts.queries import get_contact
 from soconnective.core.access import may
+from soconnective.core.conditions import Field
 from soconnective.core.deletion import delete_page
-from soconnective.core.fields import optional_id
-from soconnective.core.listing import Listing
+from soconnective.core.listing import Listing, argument_id
 from soconnective.core.panels import draw_panels, new_links
 from soconnective.core.registry import people
 from soconnective.core.search import among, matching
+from soconnective.saved_views import Listed, ListFilter, Quick, by_id, by_person, register_list
 from soconnective.tags.queries import tag_choices
 
 bp = Blueprint("contacts", __name__, url_prefix="/dashboard/contacts")
+SORTS = {"name": Contact.name, "created": Contact.created_at, "updated": Contact.updated_at}
+LISTED = register_list(
+    Listed(
+        "contact",
+        "contacts.index",
+        SORTS,
+        [
+            Field("created_at", "created", "moment", lambda: Contact.created_at),
+            Field("updated_at", "last changed", "moment", lambda: Contact.updated_at),
+        ],
+    )
+)
 
 
-def argument_id(name: str) -> int | None:
-    """An id in the query string; anything else counts as not given."""
-    try:
-        return optional_id(request.args.get(name))
-    except ValueError:
-        return None
+def _quick(_has_view: bool) -> list[Quick]:
+    return [
+        *by_person("owner_id", is_tab=True),
+        *by_id("company_id", is_seen=False),
+        *by_id("tag_id", "tag_ids", "include"),
+    ]
 
 
 @bp.get("")
 @may("records.view")
 def index() -> Any:
-    statement = select(Contact)
+    asked = ListFilter(LISTED, _quick)
+    statement = asked.apply(select(Contact))
     found = matching("contact", request.args.get("q", ""))
     if found is not None:
         statement = statement.where(among(Contact.id, found))
-    owner = g.person.id if request.args.get("mine") else argument_id("owner_id")
-    if owner is not None:
-        statement = statement.where(Contact.owner_id == owner)
-    if (company := argument_id("company_id")) is not None:
-        statement = statement.where(Contact.company_id == company)
-    if (tag := argument_id("tag_id")) is not None:
-        statement = statement.where(CONTACTS.has_any([tag]))
     listing = Listing(
         statement,
-        sorts={"name": Contact.name, "created": Contact.created_at, "updated": Contact.updated_at},
-        default="name",
+        sorts=SORTS,
+        default=asked.default_sort or "name",
+        args=asked.args,
         key=Contact.id,
         options=[
             joinedload(Contact.company),
@@ -60,7 +67,7 @@ def index() -> Any:
     )
     owners = [(person.id, person.name) for person in people().values()]
     return render_template(
-        "contacts/index.html", listing=listing, owner_choices=owners, tag_choices=tag_choices()
+        "contacts/index.html", listing=listing, asked=asked, owner_choices=owners, tag_choices=tag_choices()
     )
 
 

@@ -34,6 +34,14 @@ PERMISSIONS: dict[str, tuple[tuple[str, ...], str]] = {
         ("owner", "admin"),
         "Rename, recolour and delete tags (whoever edits records may also make new ones)",
     ),
+    "views.own": (
+        ("owner", "admin", "member", "viewer"),
+        "Keep filters of lists as views of one's own; use the shared ones",
+    ),
+    "views.share": (
+        ("owner", "admin", "member"),
+        "Share one's views with the workspace (a shared one is changed by its maker, owners and admins)",
+    ),
     "members.manage": (("owner", "admin"), "Invite, disable and remove members; change roles below owner"),
     "webhooks.edit": (("owner", "admin"), "Set up where webhooks go to and come from"),
     "workspace.edit": (("owner", "admin"), "Change the workspace's name, currency and time zone"),

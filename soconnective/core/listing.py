@@ -18,11 +18,35 @@ from typing import Any
 
 from flask import request, url_for
 from sqlalchemy import Select, and_, func, literal, or_, select
+from werkzeug.datastructures import MultiDict
 
 from soconnective.core.db import db, plain
+from soconnective.core.fields import optional_id
 
 PER_PAGE = 50
 COUNT_CAP = 1000
+
+
+def argument_id(name: str) -> int | None:
+    """An id in the query string; anything else counts as not given."""
+    try:
+        return optional_id(request.args.get(name))
+    except ValueError:
+        return None
+
+
+def address(endpoint: str, args: MultiDict[str, str], **changes: Any) -> str:
+    """`endpoint` with `args`, some of them changed (None drops one).
+
+    Empty ones are left out, and those whose names mean something to `url_for` itself.
+    """
+    found = {**args.to_dict(flat=False), **changes}
+    values: dict[str, Any] = {}
+    for name, value in found.items():
+        kept = [one for one in (value if isinstance(value, list) else [value]) if one not in (None, "")]
+        if kept and not name.startswith("_") and name != "endpoint":
+            values[name] = kept
+    return url_for(endpoint, **values)
 
 
 class Listing:
@@ -30,7 +54,8 @@ class Listing:
 
     `sorts` maps the word in the URL to a column (nullable ones sort last); a leading ``-`` means
     descending. `key` is the unique column that breaks ties. Unknown sorts and damaged cursors fall
-    back to the first page: a URL that a person edited never fails.
+    back to the first page: a URL that a person edited never fails. `args` are what its links keep of the
+    address; without them, all of it.
     """
 
     def __init__(
@@ -42,6 +67,7 @@ class Listing:
         key: Any,
         per_page: int = PER_PAGE,
         options: Sequence[Any] = (),
+        args: MultiDict[str, str] | None = None,
     ) -> None:
         self.statement = statement
         self.sorts = sorts
@@ -52,6 +78,7 @@ class Listing:
         self.key = key
         self.per_page = per_page
         self.options = options
+        self.args = request.args if args is None else args
         self._after = _decode(request.args.get("after"))
         self._before = None if self._after else _decode(request.args.get("before"))
 
@@ -136,12 +163,11 @@ class Listing:
 
     def url(self, **changes: Any) -> str:
         """This list's URL with some arguments changed (None drops one); the cursor is dropped unless given."""
-        args = {**request.args.to_dict(flat=True), "after": None, "before": None, **changes}
-        values = {
-            **(request.view_args or {}),
-            **{name: value for name, value in args.items() if value not in (None, "")},
-        }
-        return url_for(request.endpoint or "", **values)
+        return address(
+            request.endpoint or "",
+            self.args,
+            **{**(request.view_args or {}), "after": None, "before": None, **changes},
+        )
 
     def sort_url(self, name: str) -> str:
         """The URL that sorts by `name`, or the other way round if it is sorted so already."""

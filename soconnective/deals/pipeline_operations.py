@@ -145,9 +145,10 @@ def replace_stage(
                     deal, replacement, lost_reason=deal.lost_reason or f"Stage {stage.name} was removed"
                 )
     changed: list[Automation] = []
-    if named := rules_naming("stage", stage.id):
-        if replacement is None or replacement.id == stage.id:
+    if replacement is None or replacement.id == stage.id:
+        if named := rules_naming("stage", stage.id):
             raise Refused(f"{_these(named)}. Choose the stage that takes its place.", "replacement_id")
+    else:
         changed = replace_reference("stage", stage.id, replacement.id)
     db.session.delete(stage)
     db.session.flush()

@@ -4,71 +4,76 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import Select, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from soconnective.contacts.views import argument_id
 from soconnective.core import clock
 from soconnective.core.access import may
+from soconnective.core.conditions import Field, Test
 from soconnective.core.deletion import delete_page
-from soconnective.core.listing import Listing
+from soconnective.core.listing import Listing, argument_id
 from soconnective.core.panels import draw_panels, new_links
 from soconnective.core.search import among, matching
 from soconnective.core.workspace import workspace_today
 from soconnective.deals import operations, queries
-from soconnective.deals.events import DEALS
 from soconnective.deals.forms import DealForm, MoveForm
 from soconnective.deals.models import Deal, DealContact
+from soconnective.saved_views import Listed, ListFilter, Quick, by_choice, by_id, by_person, register_list
 from soconnective.tags.queries import tag_choices
 
 bp = Blueprint("deals", __name__, url_prefix="/dashboard/deals")
-STATUSES = ("open", "won", "lost", "all")
+STATUSES = ("open", "won", "lost")
+SORTS = {
+    "title": Deal.title,
+    "amount": Deal.amount,
+    "close": Deal.expected_close_on,
+    "created": Deal.created_at,
+    "entered": Deal.stage_entered_at,
+}
+CREATED = Field("created_at", "created", "moment", lambda: Deal.created_at)
+LISTED = register_list(Listed("deal", "deals.index", SORTS, [CREATED]))
 
 
-def _filtered() -> Select[Any]:
+def _quick(has_view: bool) -> list[Quick]:
+    late = [
+        Quick("overdue", Test(field="status", operator="is", value="open")),
+        Quick("overdue", Test(field="expected_close_on", operator="past"), is_seen=False),
+    ]
+    return [
+        *by_choice("status", STATUSES, "" if has_view else "open", is_tab=True),
+        *by_person("owner_id"),
+        *by_id("pipeline_id"),
+        *by_id("stage_id"),
+        *by_id("company_id", is_seen=False),
+        *by_id("tag_id", "tag_ids", "include"),
+        *(late if request.args.get("overdue") else ()),
+    ]
+
+
+def _filtered(asked: ListFilter) -> Select[Any]:
     """The deals that the URL asks for; what makes no sense there is ignored."""
-    statement = select(Deal)
+    statement = asked.apply(select(Deal))
     found = matching("deal", request.args.get("q", ""))
     if found is not None:
         statement = statement.where(among(Deal.id, found))
-    status = request.args.get("status", "open")
-    if status in ("open", "won", "lost"):
-        statement = statement.where(Deal.status == status)
-    owner = g.person.id if request.args.get("mine") else argument_id("owner_id")
-    for column, value in (
-        (Deal.owner_id, owner),
-        (Deal.pipeline_id, argument_id("pipeline_id")),
-        (Deal.stage_id, argument_id("stage_id")),
-        (Deal.company_id, argument_id("company_id")),
-    ):
-        if value is not None:
-            statement = statement.where(column == value)
     if (contact := argument_id("contact_id")) is not None:
         statement = statement.where(
             Deal.id.in_(select(DealContact.deal_id).where(DealContact.contact_id == contact))
         )
-    if (tag := argument_id("tag_id")) is not None:
-        statement = statement.where(DEALS.has_any([tag]))
-    if request.args.get("overdue"):
-        statement = statement.where(Deal.status == "open", Deal.expected_close_on < workspace_today())
     return statement
 
 
 @bp.get("")
 @may("records.view")
 def index() -> Any:
-    statement = _filtered()
+    asked = ListFilter(LISTED, _quick)
+    statement = _filtered(asked)
     listing = Listing(
         statement,
-        sorts={
-            "title": Deal.title,
-            "amount": Deal.amount,
-            "close": Deal.expected_close_on,
-            "created": Deal.created_at,
-            "entered": Deal.stage_entered_at,
-        },
-        default="close",
+        sorts=SORTS,
+        default=asked.default_sort or "close",
+        args=asked.args,
         key=Deal.id,
         options=[joinedload(Deal.stage), joinedload(Deal.company), selectinload(Deal.tag_rows)],
     )
@@ -76,6 +81,7 @@ def index() -> Any:
     return render_template(
         "deals/index.html",
         listing=listing,
+        asked=asked,
         sums=queries.sums(statement),
         pipelines=pipelines,
         stages={pipeline.id: pipeline.stages for pipeline in pipelines},

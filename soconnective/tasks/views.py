@@ -2,52 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
 
-from soconnective.contacts.views import argument_id
 from soconnective.core.access import may
+from soconnective.core.conditions import Field, Test
 from soconnective.core.deletion import delete_page
 from soconnective.core.forms import RecordForm
-from soconnective.core.listing import Listing
+from soconnective.core.listing import Listing, argument_id
 from soconnective.core.registry import people
 from soconnective.core.search import among, matching
 from soconnective.core.workspace import workspace_today
+from soconnective.saved_views import Listed, ListFilter, Quick, by_choice, by_id, mine, register_list
+from soconnective.saved_views.listed import ME
 from soconnective.tasks import operations, queries
 from soconnective.tasks.forms import TaskForm
 from soconnective.tasks.models import PRIORITIES, Task
 
 bp = Blueprint("tasks", __name__, url_prefix="/dashboard/tasks")
 VIEWS = ("mine", "open", "completed")
+SORTS = {"due": Task.due_on, "title": Task.title, "created": Task.created_at}
+CREATED = Field("created_at", "created", "moment", lambda: Task.created_at)
+LISTED = register_list(Listed("task", "tasks.index", SORTS, [CREATED]))
+
+
+def _tab() -> str:
+    wanted = request.args.get("view", "mine")
+    return wanted if wanted in VIEWS else "mine"
+
+
+def _quick(has_view: bool) -> list[Quick]:
+    found = []
+    if not has_view:
+        status = "completed" if _tab() == "completed" else "open"
+        found = [Quick("view", Test(field="status", operator="is", value=status), is_tab=True)]
+        if _tab() == "mine":
+            found.append(Quick("view", Test(field="assignee_id", operator="is", value=ME), is_tab=True))
+    return [
+        *found,
+        *(replace(one, is_seen=False) for one in mine("assignee_id")),
+        *by_id("assignee_id"),
+        *by_choice("priority", PRIORITIES),
+    ]
 
 
 @bp.get("")
 @may("records.view")
 def index() -> Any:
-    view = request.args.get("view", "mine")
-    view = view if view in VIEWS else "mine"
-    statement = select(Task).where(Task.status == ("completed" if view == "completed" else "open"))
-    if view == "mine" or request.args.get("mine"):
-        statement = statement.where(Task.assignee_id == g.person.id)
+    asked = ListFilter(LISTED, _quick)
+    view = "" if asked.view is not None else _tab()
+    statement = asked.apply(select(Task))
     found = matching("task", request.args.get("q", ""))
     if found is not None:
         statement = statement.where(among(Task.id, found))
-    if (assignee := argument_id("assignee_id")) is not None:
-        statement = statement.where(Task.assignee_id == assignee)
-    if request.args.get("priority") in PRIORITIES:
-        statement = statement.where(Task.priority == request.args["priority"])
     listing = Listing(
         statement,
-        sorts={"due": Task.due_on, "title": Task.title, "created": Task.created_at},
-        default="due",
+        sorts=SORTS,
+        default=asked.default_sort or "due",
+        args=asked.args,
         key=Task.id,
         options=queries.WITH_LINKS,
     )
     return render_template(
         "tasks/index.html",
         listing=listing,
+        asked=asked,
         view=view,
         groups=_groups(listing.items)
         if listing.sort == "due" and view != "completed"

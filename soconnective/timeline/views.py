@@ -8,10 +8,10 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from wtforms import TextAreaField
 from wtforms.validators import InputRequired, Length
 
-from soconnective.contacts.views import argument_id
 from soconnective.core.access import may
 from soconnective.core.fields import IdField
 from soconnective.core.forms import RecordForm
+from soconnective.core.listing import argument_id
 from soconnective.core.registry import registry
 from soconnective.timeline import operations
 from soconnective.timeline.models import Note

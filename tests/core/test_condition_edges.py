@@ -82,6 +82,11 @@ IMPOSSIBLE = [
     (both(("expected_close_on", "before", "2026-01-02"), ("expected_close_on", "after", "2026-01-01")), True),
     (both(("expected_close_on", "next_days", "3"), ("expected_close_on", "last_days", "3")), False),  # today
     (both(("expected_close_on", "empty", None), ("expected_close_on", "next_days", "3")), True),
+    (both(("expected_close_on", "past", None), ("expected_close_on", "not_past", None)), True),
+    (both(("expected_close_on", "past", None), ("expected_close_on", "next_days", "3")), True),
+    (both(("expected_close_on", "past", None), ("expected_close_on", "on", "2199-01-01")), False),  # some day it will be
+    (both(("expected_close_on", "not_past", None), ("expected_close_on", "before", "2000-01-01")), False),
+    (both(("expected_close_on", "past", None), ("expected_close_on", "empty", None)), True),
     (both(("stage_entered_at", "on", "2026-01-01"), ("stage_entered_at", "on", "2026-01-02")), True),  # a moment
     (both(("stage_entered_at", "before", "2026-01-02"), ("stage_entered_at", "after", "2026-01-01")), True),
     (both(("stage_entered_at", "last_days", "3"), ("stage_entered_at", "not_empty", None)), False),

@@ -24,6 +24,7 @@ from soconnective.core.conditions import (
     each_test,
     evaluate,
     fields_of,
+    matching,
     operators_of,
     problems,
     where,
@@ -118,6 +119,7 @@ def test_both_back_ends_agree(inside: Any, deals: list[Deal]) -> None:
         by_python = {deal_id for deal_id, found in facts.items() if evaluate(tree, known, found)[0]}
         by_sql = set(db.session.scalars(select(Deal.id).where(where(tree, known, now))))
         assert by_python == by_sql, (describe(tree, known), by_python ^ by_sql)
+        assert by_sql == set(db.session.scalars(select(Deal.id).where(matching(tree, known, now))))
         counts["some" if 0 < len(by_sql) < len(facts) else "all"] += 1
         asked.update(test.operator for _path, test in each_test(tree))
 
@@ -194,7 +196,7 @@ def test_moments_are_asked_by_the_wall_calendar(inside: Any) -> None:
             by_python = {row.id for row in rows if evaluate(tree, known, Facts(snapshot(row), now))[0]}
             assert by_python == by_sql, operator.id
             seen.add(operator.id)
-    assert {"on", "before", "after", "between_days", "last_days", "next_days"} <= seen
+    assert {"on", "before", "after", "between_days", "last_days", "next_days", "past", "not_past"} <= seen
 
 
 def test_every_field_stands_in_the_snapshots_and_in_the_database(inside: Any) -> None:
@@ -241,6 +243,10 @@ def one(field: str, operator: str, value: Any = None) -> Group:
         (one("expected_close_on", "before", "2026-11-26"), {"expected_close_on": None}, {}, False),
         (one("expected_close_on", "next_days", "0"), {"expected_close_on": "2026-11-25"}, {}, True),
         (one("expected_close_on", "last_days", "0"), {"expected_close_on": "2026-11-24"}, {}, False),
+        (one("expected_close_on", "past"), {"expected_close_on": "2026-11-24"}, {}, True),
+        (one("expected_close_on", "past"), {"expected_close_on": "2026-11-25"}, {}, False),
+        (one("expected_close_on", "past"), {"expected_close_on": None}, {}, False),
+        (one("expected_close_on", "not_past"), {"expected_close_on": "2026-11-25"}, {}, True),
         (Group(), {}, {}, True),
         (Group(match="any"), {}, {}, True),
         (Group(match="none"), {}, {}, True),

@@ -93,6 +93,7 @@ RARE = {
     "apply",
     "import",
     "hours",
+    "filter",
 }
 
 
@@ -168,10 +169,15 @@ class Flood:
                     found[path, *sorted({name for name, _ in form.fields})] = form
         with self.app.app_context():
             rare = make_rare(self.team, ids["deal_id"])
+        rare.append(
+            f"/dashboard/deals?saved={ids['view_id']}&sort=amount"
+        )  # a view that is asked something else
         for page in rare:
             for form in forms_of(self.client.get(page).text, page):
                 path = form.action.split("?")[0]
-                if path.startswith("/dashboard/automations/") and not path.endswith("/delete"):
+                if path.startswith(("/dashboard/automations/", "/dashboard/views/")) and not path.endswith(
+                    "/delete"
+                ):
                     found[path, *sorted({name for name, _ in form.fields})] = form
         for form in self._builders(ids):
             found["builder", *sorted({name for name, _ in form.fields})] = form

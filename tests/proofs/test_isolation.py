@@ -265,13 +265,18 @@ def test_another_tenants_id_in_a_form_is_like_a_missing_one(matrix: Matrix, proo
 
 
 ARGUMENTS = ("owner_id", "stage_id", "pipeline_id", "company_id", "contact_id", "deal_id", "automation_id", "record_id",
-             "task_id", "appointment_id", "note_id", "event_id", "run_id", "tenant_id", "person_id", "tag_id")  # fmt: skip
+             "task_id", "appointment_id", "note_id", "event_id", "run_id", "tenant_id", "person_id", "tag_id", "saved")  # fmt: skip
 
 
 @pytest.mark.proof(NAME)
 def test_another_tenants_id_in_a_query_is_like_a_missing_one(matrix: Matrix, proof: Any) -> None:
     client, victim = matrix.clients["owner"], matrix.victim
-    known = matrix.ids | {"owner_id": victim.member.id, "person_id": victim.member.id, "tenant_id": victim.id}
+    known = matrix.ids | {
+        "owner_id": victim.member.id,
+        "person_id": victim.member.id,
+        "tenant_id": victim.id,
+        "saved": matrix.ids["view_id"],
+    }
     pages = [
         matrix.url(rule, words, matrix.own_ids) for rule, method, words in matrix.routes() if method == "GET"
     ]

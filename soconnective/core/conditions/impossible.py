@@ -113,9 +113,13 @@ def _numbers(asked: Asked) -> list[Any]:
 
 def _never_days(field: Field, asked: Asked) -> bool:
     """Days of the calendar and days from today are told apart: which is which depends on the day."""
-    by_day = [one for one in asked if one[0].takes != "days"]
-    from_today = [one for one in asked if one[0].takes in ("days", "nothing")]
+    by_day = [one for one in asked if not _is_of_today(one[0])]
+    from_today = [one for one in asked if _is_of_today(one[0]) or one[0].takes == "nothing"]
     return _none_passes(_days(field, by_day), by_day) or _none_passes(_days(field, from_today), from_today)
+
+
+def _is_of_today(operator: Operator) -> bool:
+    return operator.takes == "days" or operator.id in ("past", "not_past")
 
 
 def _days(field: Field, asked: Asked) -> list[Any]:

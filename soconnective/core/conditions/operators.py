@@ -193,6 +193,8 @@ _all = [
     Operator("between_days", "is between", DAYS, "two", lambda a, w, n: _between(w[0], w[1])(a, n), lambda f, c, w, n: _span(f, w[0], w[1], n)(c)),
     Operator("last_days", "is within the last … days", DAYS, "days", lambda a, w, n: _between(*_days(w, n, ahead=False))(a, n), lambda f, c, w, n: _span(f, *_days(w, n, ahead=False), n)(c)),
     Operator("next_days", "is within the next … days", DAYS, "days", lambda a, w, n: _between(*_days(w, n, ahead=True))(a, n), lambda f, c, w, n: _span(f, *_days(w, n, ahead=True), n)(c)),
+    Operator("past", "is before today", DAYS, "nothing", lambda a, w, n: _between(None, n.today - ONE)(a, n), lambda f, c, w, n: _span(f, None, n.today - ONE, n)(c)),
+    Operator("not_past", "is today or later", DAYS, "nothing", lambda a, w, n: _between(n.today, None)(a, n), lambda f, c, w, n: _span(f, n.today, None, n)(c)),
     Operator("empty", "is empty", ("text", "number", *DAYS, *CHOSEN), "nothing", lambda a, w, n: a is None, _empty),
     Operator("not_empty", "is not empty", ("text", "number", *DAYS, *CHOSEN), "nothing", lambda a, w, n: a is not None, _not(_empty)),
     Operator("changed", "was changed", ("text", "number", *DAYS, *CHOSEN), "nothing", lambda a, w, n: a[0] != a[1], of_change=True),

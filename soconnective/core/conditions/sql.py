@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, not_, or_, true
+from sqlalchemy.sql.functions import coalesce
 
 from soconnective.core.conditions.evaluate import CannotTell, require_there
 from soconnective.core.conditions.fields import Field
@@ -24,6 +25,23 @@ def where(group: Group, fields: Mapping[str, Field], now: Now) -> ColumnElement[
     if group.match == "all":
         return and_(*parts)
     return or_(*parts) if group.match == "any" else not_(or_(*parts))
+
+
+def matching(group: Group, fields: Mapping[str, Field], now: Now) -> ColumnElement[bool]:
+    """The same rows as `where`, for a WHERE alone: NULL where `where` is false, so that an index can serve it."""
+    if group.match == "none":
+        return where(group, fields, now)
+    parts = [
+        _bare(_test(item, fields, now)) if isinstance(item, Test) else matching(item, fields, now)
+        for item in group.items
+    ]
+    if not parts:
+        return true()
+    return and_(*parts) if group.match == "all" else or_(*parts)
+
+
+def _bare(asked: ColumnElement[bool]) -> ColumnElement[bool]:
+    return next(iter(asked.clauses)) if isinstance(asked, coalesce) else asked
 
 
 def _test(test: Test, fields: Mapping[str, Field], now: Now) -> ColumnElement[bool]:

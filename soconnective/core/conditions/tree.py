@@ -13,6 +13,7 @@ from soconnective.core.conditions.operators import MOST_DAYS, OPERATORS, Operato
 from soconnective.core.words import quoted
 
 MOST_TESTS = 50
+MOST_VALUES = 50
 DEEPEST = 5
 MATCHES = {"all": "all of", "any": "any of", "none": "none of"}
 Value = Annotated[str, Of(max_length=400)]
@@ -26,7 +27,7 @@ class Test(BaseModel):
 
     field: Annotated[str, Of(max_length=80)]
     operator: Annotated[str, Of(max_length=40)]
-    value: Value | Annotated[list[Value], Of(max_length=50)] | None = None
+    value: Value | Annotated[list[Value], Of(max_length=MOST_VALUES)] | None = None
 
 
 class Group(BaseModel):
@@ -112,6 +113,8 @@ def checked(field: Field, operator: Operator, value: Any) -> Any:
     if not found:
         raise ValueError("Choose one at least.")
     found = list(dict.fromkeys(found))
+    if len(found) > MOST_VALUES:
+        raise ValueError(f"Choose {MOST_VALUES} at most.")
     return found if field.kind == "text" else sorted(found, key=_in_order)
 
 

@@ -54,6 +54,16 @@ document.addEventListener("change", (event) => {
   if (field) field.form.requestSubmit();
 });
 
+// What is empty does not stand in a list's address.
+document.addEventListener("formdata", (event) => {
+  if (!event.target.matches("form.toolbar")) return;
+  for (const name of new Set(event.formData.keys())) {
+    const said = event.formData.getAll(name).filter((value) => value !== "");
+    event.formData.delete(name);
+    for (const value of said) event.formData.append(name, value);
+  }
+});
+
 // Copy a link.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
@@ -194,6 +204,8 @@ document.addEventListener("change", countMarked);
 
 function enhance() {
   middle();
+  const tab = document.querySelector(".view-tabs [aria-current]");
+  if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.clientWidth / 2 + tab.offsetWidth / 2;
   countMarked();
   document.querySelectorAll("[data-find]").forEach(addFinder);
   showDependents(document);

@@ -1,15 +1,15 @@
 """off_since: since when a rule does not look because a person said so, and what fell due meanwhile; replacements
 
-Revision ID: 0022
-Revises: 0018
+Revision ID: 0021
+Revises: 0020
 
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0022"
-down_revision = "0018"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

@@ -1,4 +1,4 @@
-"""The builder's part about conditions: groups of rows, each a field, a comparison and what to compare with.
+"""Conditions as a form, in the builder and on lists: groups of rows, each a field, a comparison and what to compare with.
 
 Names: ``if-match`` joins the groups; ``if-G-match`` joins the rows of group G; a row is ``if-G-N-field``,
 ``-operator``, ``-value`` and ``-other``. Groups and rows are read by small plain indexes and numbered anew.
@@ -16,24 +16,22 @@ from werkzeug.datastructures import MultiDict
 from wtforms import Form, SelectChoice, SelectField, SelectMultipleField, StringField
 from wtforms.widgets import DateInput, NumberInput
 
-from soconnective.automation.conditions import ACTOR, Conditions, event_fields
 from soconnective.core.apart import told_apart
-from soconnective.core.conditions import OPERATORS, Field, Group, Test, operators_of
-from soconnective.core.conditions.operators import Operator
-from soconnective.core.conditions.tree import checked
+from soconnective.core.conditions.fields import Field
+from soconnective.core.conditions.operators import OPERATORS, Operator, operators_of
+from soconnective.core.conditions.tree import Group, Test, checked, describe
 from soconnective.core.fields import numbered
 from soconnective.core.registry import active_people, called, registry
 
 MOST_GROUPS, MOST_ROWS, OFFERED = 10, 20, 500
 NAME = re.compile(r"if-(\d{1,3})(?:-(\d{1,3})-(field|operator|value|other)|-(match))")
-TOO_MANY = f"A rule has at most {MOST_GROUPS} groups of {MOST_ROWS} conditions. Nothing was saved."
 TAGS, THE_CHANGE = "Tags", "The change itself"
 AS_IT_IS, JUST_CHANGED = "As it is now", "What has just changed"
 JOINS = (("all", "all of these"), ("any", "any of these"), ("none", "none of these"))
 
 
 class Row:
-    """One condition as the form shows it."""
+    """One condition as the form shows it. With a `blank`, the field is yet to be chosen; without, it is the first."""
 
     def __init__(
         self,
@@ -42,35 +40,54 @@ class Row:
         index: int,
         values: MultiDict[str, str],
         fields: Mapping[str, Field],
-        record_type: str | None,
+        record_type: str = "",
+        with_changes: bool = False,
+        blank: str = "",
     ) -> None:
         self.prefix = f"{prefix}-{group}-{index}"
         self.group, self.index = group, index
         self.was = f"{group}-{index}"  # where it stood in what was posted; empty if it was not there
         self.posted, self.fields, self.record_type = values, fields, record_type
-        self.field = fields.get(values.get("field", "")) or next(iter(fields.values()), None)
+        self.with_changes, self.blank = with_changes, blank
+        self.field = fields.get(values.get("field", ""))
+        if self.field is None and not blank:
+            self.field = next(iter(fields.values()), None)
         self.known = values.get("field", "") in fields or not values.get("field")
         self.operator = self._operator(values.get("operator", ""))
         self.has_focus = False
         self.errors: list[str] = [] if self.known else ["This field does not exist here. Choose another one."]
         self.form = self._form()
 
+    @property
+    def is_blank(self) -> bool:
+        """Nothing is asked yet."""
+        return bool(self.blank) and not self.posted.get("field")
+
     def _operator(self, wanted: str) -> Operator | None:
         if self.field is None:
             return None
-        offered = operators_of(self.field, with_changes=self.field.column is not None)
+        offered = self._offered(self.field)
         return next((o for o in offered if o.id == wanted), offered[0])
+
+    def _offered(self, field: Field) -> list[Operator]:
+        return operators_of(field, with_changes=self.with_changes and field.column is not None)
 
     def _form(self) -> Any:
         """The four inputs, made for this field and comparison."""
         parts: dict[str, Any] = {
             "field": SelectField(
-                "Field", choices=_grouped(self.fields, self.record_type), validate_choice=False
+                "Field",
+                choices=[
+                    *([SelectChoice("", self.blank)] if self.blank else []),
+                    *_grouped(self.fields, self.record_type),
+                ],
+                validate_choice=False,
             )
         }
         if self.field is not None and self.operator is not None:
-            offered = operators_of(self.field, with_changes=self.field.column is not None)
-            parts["operator"] = SelectField("Comparison", choices=_compared(offered), validate_choice=False)
+            parts["operator"] = SelectField(
+                "Comparison", choices=_compared(self._offered(self.field)), validate_choice=False
+            )
             if self.operator.takes != "nothing":
                 parts["value"] = self._input(self.field, self.operator)
             if self.operator.takes == "two":
@@ -131,7 +148,7 @@ class Row:
         return Test(field=self.field.name, operator=self.operator.id, value=value)
 
 
-def _grouped(fields: Mapping[str, Field], record_type: str | None) -> list[SelectChoice]:
+def _grouped(fields: Mapping[str, Field], record_type: str) -> list[SelectChoice]:
     """The fields under plain headings: the record's own, those of each record it points to, tags, the change."""
     groups: dict[str, list[Field]] = {}
     for field in fields.values():
@@ -144,13 +161,13 @@ def _grouped(fields: Mapping[str, Field], record_type: str | None) -> list[Selec
     ]
 
 
-def _heading(field: Field, record_type: str | None) -> str:
+def _heading(field: Field, record_type: str) -> str:
     """A related field is named after the record that it belongs to: `company_domain`."""
-    if field is ACTOR:
+    if field.column is None:  # only events know it
         return THE_CHANGE
     if field.kind == "tags":
         return TAGS
-    whose = field.name.partition("_")[0] if field.is_related else record_type or ""
+    whose = field.name.partition("_")[0] if field.is_related else record_type
     kind = registry.record_types.get(whose)
     known = kind.label.lower() if kind is not None else "record"
     return f"{'Its' if field.is_related else 'The'} {known}"
@@ -197,7 +214,7 @@ def _single(field: Field, label: str, chosen: str = "") -> Any:
 
 def _choices(field: Field, chosen: list[str]) -> list[SelectChoice]:
     """What is offered, and what is chosen already, though it may be gone."""
-    if field.kind in ("choice", "tags") and field.choices is not None:
+    if field.choices is not None:
         found = list(field.choices())
     elif field.kind == "person":
         found = [(str(person.id), called(person.id) or person.name) for person in active_people()]
@@ -219,19 +236,24 @@ class GroupRows:
 
 
 class ConditionForm:
-    """All groups of a rule, or of a branch: read from what was posted (`source`), or from what is stored."""
+    """All groups: read from what was posted (`source`), or from what is stored (`tree`)."""
 
     def __init__(
         self,
-        record_type: str | None,
-        conditions: Conditions | None = None,
+        fields: Mapping[str, Field],
+        tree: Group | None = None,
         source: MultiDict[str, str] | None = None,
         prefix: str = "if",
+        record_type: str = "",
+        with_changes: bool = False,
+        blank: str = "",
     ) -> None:
         self.prefix = prefix
-        self.source = request.form if source is None else source
-        self.fields = event_fields(record_type)
-        self.record_type = record_type
+        self.source: MultiDict[str, str] = source if source is not None else MultiDict()
+        if source is None and tree is None:
+            self.source = request.form
+        self.fields, self.record_type = fields, record_type
+        self.with_changes, self.blank = with_changes, blank
         self.too_many = False
         self.errors: list[str] = []
         self.focus: int | None = (
@@ -239,10 +261,10 @@ class ConditionForm:
         )
         self.match = "all"
         self.groups: list[GroupRows] = []
-        if conditions is None:
+        if tree is None:
             self._draw(self._posted(), self.source.get("if-match", "all"))
         else:
-            self._show(conditions)
+            self._show(tree)
 
     def _posted(self) -> list[tuple[str, list[MultiDict[str, str]]]]:
         found: dict[int, tuple[str, dict[int, MultiDict[str, str]]]] = {}
@@ -261,20 +283,17 @@ class ConditionForm:
     def _draw(self, groups: Sequence[tuple[str, list[MultiDict[str, str]]]], match: str) -> None:
         self.match = match if match in ("all", "any") else "all"
         self.groups = [
-            GroupRows(
-                g,
-                how,
-                [
-                    Row(self.prefix, g, n, values, self.fields, self.record_type)
-                    for n, values in enumerate(rows)
-                ],
-            )
+            GroupRows(g, how, [self._row(g, n, values) for n, values in enumerate(rows)])
             for g, (how, rows) in enumerate(groups)
         ]
 
-    def _show(self, conditions: Conditions) -> None:
+    def _row(self, group: int, index: int, values: MultiDict[str, str]) -> Row:
+        return Row(
+            self.prefix, group, index, values, self.fields, self.record_type, self.with_changes, self.blank
+        )
+
+    def _show(self, tree: Group) -> None:
         """From the stored tree: one group, or a group of groups."""
-        tree = conditions.tree
         flat = all(isinstance(item, Test) for item in tree.items)
         groups = [tree] if flat else [i if isinstance(i, Group) else Group(items=[i]) for i in tree.items]
         posted = [
@@ -283,8 +302,6 @@ class ConditionForm:
             if group.items
         ]
         self._draw(posted, "all" if flat else tree.match)
-        if conditions.message:
-            self.errors.append(conditions.message)
         if any(isinstance(item, Group) for group in groups for item in group.items):
             self.errors.append(
                 "These conditions stand deeper than this page shows; saving keeps only what it shows."
@@ -321,19 +338,25 @@ class ConditionForm:
             self.focus = min(at, len(self.groups) - 1)
         return True
 
-    def read(self, is_draft: bool = False) -> Conditions | None:
-        """The conditions, or None with messages beside the rows."""
-        found = [(group, [row.read(is_draft) for row in group.rows]) for group in self.groups]
+    def read_tree(self, is_draft: bool = False) -> Group | None:
+        """What is asked, or None with messages beside the rows."""
+        found = [
+            (group, [row.read(is_draft) for row in group.rows if not row.is_blank]) for group in self.groups
+        ]
         if self.too_many or any(test is None for _group, tests in found for test in tests):
             return None
-        groups = [_joined(group.match, tests) for group, tests in found]
-        if not groups:
-            return Conditions(Group(), self.record_type)
-        tree = groups[0] if len(groups) == 1 else _joined(self.match, groups)
-        return Conditions(tree, self.record_type)
+        groups = [_joined(group.match, tests) for group, tests in found if tests]
+        return self._whole(groups)
+
+    def _whole(self, groups: Sequence[Group]) -> Group:
+        return groups[0] if len(groups) == 1 else _joined(self.match, groups) if groups else Group()
 
     def describe(self) -> str:
         """As far as it can be said; rows that are not complete yet are left out."""
+        return describe(self.complete_tree(), self.fields)
+
+    def complete_tree(self) -> Group:
+        """What the complete rows ask; the others get no message."""
         kept = [(row, list(row.errors)) for group in self.groups for row in group.rows]
         groups = [
             _joined(group.match, [test for row in group.rows if (test := row.read())])
@@ -341,9 +364,7 @@ class ConditionForm:
         ]
         for row, errors in kept:
             row.errors = errors
-        groups = [group for group in groups if group.items]
-        tree = groups[0] if len(groups) == 1 else _joined(self.match, groups)
-        return Conditions(tree, self.record_type).describe()
+        return self._whole([group for group in groups if group.items])
 
     def refuse(self, path: str, message: str) -> bool:
         """Put `message` beside the row at `path` of the tree that `read` made."""
