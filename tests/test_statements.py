@@ -25,7 +25,7 @@ from soconnective.timeline.operations import write_note
 from tests.factories.records import make_rule, move
 
 MOST = 14
-MORE = {"/dashboard/automations/1": 16}  # a rule with its draft, versions, runs, statistics, test and linter
+MORE = {"/dashboard/automations/1": 18}  # a rule with its draft, versions, runs, statistics, test and linter
 ASKED = "if-{}-field={}&if-{}-operator={}&if-{}-value={}"
 FILTERS = {  # by a record, a person, tags, a choice and a related record's field: each reads its names
     area: "&".join(

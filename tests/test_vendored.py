@@ -16,6 +16,7 @@ OURS = {
     "css/lists.css",
     "css/rules.css",
     "js/app.js",
+    "js/builder.js",
     "js/theme.js",
     "icons/mark.svg",
     "vendor.json",
@@ -44,6 +45,7 @@ def test_pages_ask_for_nothing_elsewhere() -> None:
         *templates.rglob("*.html"),
         STATIC / "css/soconnective.css",
         STATIC / "js/app.js",
+        STATIC / "js/builder.js",
         STATIC / "js/theme.js",
     ]:
         found = re.findall(

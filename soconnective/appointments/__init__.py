@@ -50,6 +50,7 @@ def init_app(app: Flask) -> None:
                 ("deal", "deal"),
                 ("contact", "contact"),
             ),
+            apart=("starts_at", "deal_id", "contact_id"),
         ),
         NavItem("appointments", "Appointments", "appointments.index", "calendar", 50),
         NewItem("appointment", "Appointment", "appointments.new", "calendar", 50, _for_record),

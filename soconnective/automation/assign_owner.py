@@ -82,7 +82,7 @@ class AssignOwner(Action):
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 super().__init__(*args, **kwargs)
                 self.person_id.offer_people(self.person_id.data)
-                offered = {person.id: person.name for person in active_people()}
+                offered = {person.id: called(person.id) or person.name for person in active_people()}
                 for person_id in self.person_ids.data or ():
                     if person_id not in offered and (gone := people().get(person_id)):
                         offered[person_id] = f"{gone.name} (no longer active)"

@@ -273,7 +273,12 @@ class Action(Piece):
 
 
 class _Broken:
-    """Stands where a piece was that cannot be read; keeps its stored form untouched."""
+    """Stands where a piece was that cannot be read; keeps its stored form untouched.
+
+    `words` say one that is only not complete yet (in a draft) as what it is going to be.
+    """
+
+    words = ""
 
     def __init__(self, type_id: str, stored: Mapping[str, Any], message: str) -> None:
         self.type_id = type_id
@@ -284,7 +289,7 @@ class _Broken:
         return self.kept
 
     def describe(self) -> str:
-        return f"⚠ {self.message}"
+        return self.words or f"⚠ {self.message}"
 
     def say(self, scope: Scope) -> str:
         return self.describe()

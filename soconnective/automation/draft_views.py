@@ -17,9 +17,10 @@ from soconnective.core.forms import RecordForm
 @bp.post("/<id:automation_id>/draft/<any(publish, discard):what>")
 @may("automations.edit")
 def draft(automation_id: int, what: str) -> Any:
-    rule = queries.get_automation(automation_id)
+    rule = queries.get_rule_or_draft(automation_id)
     if what == "publish":
-        return _done(rule, lambda: drafts.publish_draft(rule), "The draft is published.")
+        off = "" if rule.looks else " The rule is switched off: it does nothing until you switch it on."
+        return _done(rule, lambda: drafts.publish_draft(rule), f"The draft is published.{off}")
     return _done(rule, lambda: drafts.discard_draft(rule), "The draft is discarded.")
 
 

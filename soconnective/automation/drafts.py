@@ -1,4 +1,8 @@
-"""Drafts: what somebody is making of a rule. The published version goes on working until the draft takes its place."""
+"""Drafts: what somebody is making of a rule. The published version goes on working until the draft takes its place.
+
+A new rule can be a draft, too: its row names no trigger, no version and no key, so that nothing which looks for
+rules to run, to write as text or to compare finds it before it is published.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,15 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from soconnective.automation.contracts import Action
 from soconnective.automation.definition import Definition, parse
+from soconnective.automation.keys import free_key
 from soconnective.automation.models import Automation, AutomationDraft, AutomationVersion
-from soconnective.automation.operations import definition_of, update_automation
+from soconnective.automation.operations import (
+    definition_of,
+    delete_automation,
+    duplicate_automation,
+    fresh_rule,
+    update_automation,
+)
 from soconnective.core import clock
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
@@ -32,6 +43,15 @@ def in_the_making(rule: Automation) -> Definition:
     return parse(draft.definition) if draft else definition_of(rule)
 
 
+def begin_draft(definition: Definition) -> Automation:
+    """A new rule that is only a draft: it stands in the list, and does nothing until it is published."""
+    rule = fresh_rule(definition.name)
+    db.session.add(rule)
+    db.session.flush()
+    save_draft(rule, definition)
+    return rule
+
+
 def save_draft(rule: Automation, definition: Definition) -> AutomationDraft:
     """Keep `definition` beside the rule. It need not make sense yet: that is looked at when it is published."""
     if rule.deleted_at is not None:
@@ -43,6 +63,8 @@ def save_draft(rule: Automation, definition: Definition) -> AutomationDraft:
     actor = current_actor()
     draft.definition = definition.to_text()
     draft.saved_at = clock.now()
+    if not rule.is_published:
+        rule.name = definition.name
     draft.saved_by_kind, draft.saved_by_id, draft.saved_by_name = actor.kind, actor.id, actor.name
     _touch(rule)
     return draft
@@ -51,6 +73,8 @@ def save_draft(rule: Automation, definition: Definition) -> AutomationDraft:
 def publish(rule: Automation, definition: Definition, is_active: bool | None = None) -> Automation:
     """Make `definition` what the rule does; a draft has served its purpose then."""
     update_automation(rule, definition, is_active)
+    if rule.key is None:
+        rule.key = free_key(definition.name)
     draft = draft_of(rule)
     if draft is not None:
         db.session.delete(draft)
@@ -63,8 +87,21 @@ def publish_draft(rule: Automation) -> Automation:
 
 
 def discard_draft(rule: Automation) -> None:
-    db.session.delete(_require_draft(rule))
+    """A rule that is nothing but this draft is deleted, and can be taken back as any other."""
+    draft = _require_draft(rule)
+    if not rule.is_published:
+        return delete_automation(rule)
+    db.session.delete(draft)
     _touch(rule)
+    return None
+
+
+def duplicate(rule: Automation) -> Automation:
+    """A copy, switched off; of a draft another draft."""
+    if rule.is_published:
+        return duplicate_automation(rule)
+    made = in_the_making(rule)
+    return begin_draft(replace(made, name=f"{made.name[:110]} (copy)"))
 
 
 def restore_version(rule: Automation, number: int) -> Automation:

@@ -7,43 +7,46 @@ index changes nothing, and adding, moving or removing a row works the same with 
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from flask import request
-from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 from wtforms import BooleanField, RadioField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length
 
 from soconnective.automation import edits
 from soconnective.automation.conditions import Conditions
-from soconnective.automation.contracts import Action, NoFields, Scope, Trigger, first_problem
+from soconnective.automation.contracts import NoFields, Scope
 from soconnective.automation.definition import NO_CONDITIONS, Definition, scope_of, sentence
 from soconnective.automation.edits import Row
-from soconnective.automation.flow import DEEPEST, If, flow_of
+from soconnective.automation.flow import DEEPEST, flow_of
 from soconnective.automation.merge import merge_fields
+from soconnective.automation.mistakes import Mistake, of_conditions, of_fields, of_step
 from soconnective.automation.models import ON_FAILURE
 from soconnective.automation.picture import Picture, anchor, draw
+from soconnective.automation.pieces import UnreadAction, UnreadTrigger, piece_of
 from soconnective.automation.registry import action_types, trigger_types
 from soconnective.automation.rule_conditions import TOO_MANY as CONDITIONS_TOO_MANY
 from soconnective.automation.rule_conditions import ConditionForm
+from soconnective.automation.said import Gone, Unchosen, Unsaid, said, said_step
 from soconnective.automation.step_row import StepRow
 from soconnective.automation.test_card import TestCard
 from soconnective.automation.undo import History
-from soconnective.core.forms import RecordForm, nothing_missing, refuse_nul
+from soconnective.core.forms import RecordForm
 
 MAX_STEPS = 50
 TOO_MANY = f"A rule has at most {MAX_STEPS} steps. Nothing was saved."
+NO_STEP = "A rule needs at least one action."
 QUIET = ("sentence", "trigger", "redraw", "copy")  # buttons that change nothing worth taking back
-
-
 EDITS = ("remove", "up", "down", "double", "off", "note", "redraw", "stepif", "copy")
+OFF = "Off, a rule does nothing. You can switch it on at any time, here or in the list."
 
 
 class RuleForm(RecordForm):
     name = StringField("Name", validators=[InputRequired("Give the rule a name."), Length(max=120)])
     trigger = SelectField("When", default="deal.won")
-    is_active = BooleanField("Switched on", default=True)
+    is_active = BooleanField("Switched on", description=OFF)
     on_failure = RadioField(
         "If a step fails", choices=[SelectChoice(k, v) for k, v in ON_FAILURE.items()], default="undo"
     )
@@ -67,6 +70,7 @@ class Builder:
         self.history = History(request.form.get("history", ""))
         self.too_many = False
         self.pressed = ""  # the button that asked for this form
+        self.is_unsaved = request.method == "POST" or "sweep" in request.args  # it shows more than is stored
         self.notice: tuple[str, str] | None = None  # (words, link) of what a button did elsewhere
         self.concerns: list[str] = []  # what the linter says when somebody asks for a check
         self.conditions: ConditionForm
@@ -172,9 +176,13 @@ class Builder:
     def _travel(self, what: str) -> bool:
         state = self.history.undo(self.source) if what == "undo" else self.history.redo(self.source)
         if state is not None:
+            before = self._posted_rows()
             self.source = state
             self.form = RuleForm(formdata=state, obj=self.rule)
             self._read_post()
+            for row, old, new in zip_longest(self.steps, before, self._posted_rows()):
+                if row is not None and old != new:
+                    row.was = None
         return state is not None
 
     def _apply(self, what: str, argument: str) -> bool:
@@ -194,12 +202,14 @@ class Builder:
             return False
         if not self._has_room(len(rows) + 1 + (kind == "if")):
             return False
+        posted = rows
         rows, at = edits.added(rows, kind, int(place) if place else len(rows))
         fresh = rows[at][1]
         self._draw(rows, at, "field")
         self.steps[at] = StepRow(at, kind, self.where, fresh or None)
         self.steps[at].focus = "field"
         self._indent()
+        self._trace(posted, rows)
         for field in list(self.steps[at].form)[:1]:
             field.render_kw = {**(field.render_kw or {}), "autofocus": True}
         return True
@@ -215,7 +225,7 @@ class Builder:
             return conditions is not None and (rest == "" or conditions.apply(rest))
         if what == "copy":
             return True
-        at, on = index, what
+        at, on, posted = index, what, rows
         if what == "remove":
             rows, on = edits.removed(rows, index), "row"
             at = min(index, len(rows) - 1)
@@ -233,7 +243,15 @@ class Builder:
         else:  # another field was chosen: what was written for the last one goes
             rows[index][1].poplist("value")
         self._draw(rows, at if what != "redraw" and at >= 0 else None, on)
+        if what not in ("off", "note"):  # these leave every row where it is
+            self._trace(posted, rows)
         return True
+
+    def _trace(self, before: list[Row], after: list[Row]) -> None:
+        """Tell each row where it stood: what is typed into it while the answer is under way moves along."""
+        stood = {id(posted): index for index, (_kind, posted) in enumerate(before)}
+        for row, (_kind, posted) in zip(self.steps, after, strict=True):
+            row.was = stood.get(id(posted))
 
     def block(self, index: int) -> list[StepRow]:
         """The step with all that belongs to it."""
@@ -241,47 +259,36 @@ class Builder:
         return [self.steps[i] for i in edits.whole(rows, index)] if index < len(rows) else []
 
     def validate(self, is_draft: bool = False) -> Definition | None:
-        """The definition, or None with errors beside the fields.
+        """The definition, or None with all that is wrong beside its fields, in one go.
 
-        A draft need not make sense as a whole yet; that is said all the same.
+        A draft need not be complete, nor make sense as a whole yet; that is said all the same.
         """
-        valid = self.form.validate()
-        trigger = self._piece(trigger_types().get(self.form.trigger.data or ""), self.trigger_form)
-        if trigger is None and self.form.trigger.data not in trigger_types() and not self.form.trigger.errors:
+        is_valid = self.form.validate()
+        cls = trigger_types().get(self.form.trigger.data or "")
+        trigger = self._piece(cls, self.trigger_form, is_draft)
+        if cls is None and not self.form.trigger.errors:
             self.form.trigger.errors = ["Choose when the rule looks."]
-        conditions = self.conditions.read()
+        conditions = self.conditions.read(is_draft)
         if self.conditions.too_many:
             self.form.form_problem = CONDITIONS_TOO_MANY
-        valid = valid and trigger is not None and conditions is not None
-        steps = []
         if self.too_many:
             self.form.form_problem = TOO_MANY
-            valid = False
-        if not self.steps:
-            self.form.form_problem = "A rule needs at least one action."
-            valid = False
-        for row in self.steps:
-            if row.cls is None:
-                row.errors.append("Choose what this step does.")
-                valid = False
-                continue
-            piece = self.piece(row)
-            if piece is None:
-                valid = False
-            else:
-                steps.append(piece)
-        definition = (
-            Definition(
-                self.form.name.data or "",
-                trigger,
-                tuple(steps),
-                self.form.on_failure.data,
-                conditions or NO_CONDITIONS,
-            )
-            if valid
-            else None
+        if not self.steps and not is_draft:
+            self.form.form_problem = NO_STEP
+        steps = [self.piece(row, is_draft) for row in self.steps]
+        definition = Definition(
+            self.form.name.data or "",
+            trigger or UnreadTrigger(cls or Unchosen),
+            tuple(
+                step or UnreadAction(row.kind).marked(row.is_off, "")
+                for step, row in zip(steps, self.steps, strict=True)
+            ),
+            self.form.on_failure.data or "undo",
+            conditions or NO_CONDITIONS,
         )
-        if definition is None or (self._mark(definition) and not is_draft):
+        has_problems = cls is not None and self._mark(definition)
+        is_read = all(piece is not None for piece in (trigger, conditions, *steps))
+        if not (is_valid and is_read) or self.form.form_problem or (has_problems and not is_draft):
             self.form.status = 422
             return None
         return definition
@@ -294,34 +301,23 @@ class Builder:
             self.refuse(f"{where}-{name}", message)
         return bool(problems)
 
-    def piece(self, row: StepRow) -> Any:
+    def piece(self, row: StepRow, is_draft: bool = False) -> Any:
         """The checked step of a row, with its marks; None with messages beside its fields."""
-        found = self._branch(row) if row.conditions else self._piece(row.cls, row.form)
+        if row.cls is None:
+            row.errors.append("Choose what this step does.")
+            return None
+        found = self._branch(row, is_draft) if row.conditions else self._piece(row.cls, row.form, is_draft)
         return found.marked(row.is_off, row.note) if row.marks.validate() and found is not None else None
 
-    def _piece(self, cls: Any, form: Any) -> Any:
-        """A checked piece from its form; errors go beside its fields."""
-        if cls is None:
-            return None
-        for field in form:
-            if isinstance(field, StringField):
-                field.validators = [refuse_nul, *(v for v in field.validators if v is not refuse_nul)]
-        if not form.validate() or not nothing_missing(form):
-            return None
-        try:
-            return cls(cls.Settings.model_validate(form.data))
-        except ValidationError as error:
-            for problem in error.errors():
-                name = str(problem["loc"][0]) if problem["loc"] else ""
-                if name in form:
-                    form[name].errors = [*form[name].errors, problem["msg"]]
-                else:
-                    self.form.form_problem = first_problem(error)
-            return None
+    def _piece(self, cls: Any, form: Any, is_draft: bool) -> Any:
+        return piece_of(cls, form, is_draft, self._complain) if cls is not None else None
 
-    def _branch(self, row: StepRow) -> Any:
+    def _complain(self, message: str) -> None:
+        self.form.form_problem = message
+
+    def _branch(self, row: StepRow, is_draft: bool) -> Any:
         """A branch with its conditions; None with messages beside their rows."""
-        conditions = row.conditions.read() if row.conditions else None
+        conditions = row.conditions.read(is_draft) if row.conditions else None
         if row.conditions is not None and row.conditions.too_many:
             self.form.form_problem = CONDITIONS_TOO_MANY
         if conditions is None or row.cls is None:
@@ -350,6 +346,18 @@ class Builder:
             return True
         return False
 
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """All that stands beside the fields, in the order of the page."""
+        found = [
+            *of_fields((self.form.name, self.form.is_active, self.form.trigger), "when"),
+            *of_fields(self.trigger_form, "when", "When"),
+            *of_conditions(self.conditions, "conditions", "Only if"),
+        ]
+        for row in self.steps:
+            found += of_step(row)
+        return [*found, *of_fields((self.form.on_failure,), "builder")]
+
     @cached_property
     def test(self) -> TestCard:
         """The card that tries the rule as it stands in the form."""
@@ -367,8 +375,8 @@ class Builder:
     def sentence(self) -> str:
         """The rule as it stands in the form, as far as it can be said."""
         trigger_class = trigger_types().get(self.form.trigger.data or "")
-        trigger = self._said(trigger_class, self.trigger_form)
-        steps = [self._said_step(row) for row in self.steps]
+        trigger = said(trigger_class, self.trigger_form)
+        steps = [said_step(row) for row in self.steps]
         if trigger is None:
             return "Choose when the rule looks."
         known = [step for step in steps if step is not None]
@@ -376,61 +384,15 @@ class Builder:
 
     def picture(self) -> Picture:
         """The rule as it stands in the form, drawn; each box leads to its row."""
-        trigger = self._said(trigger_types().get(self.form.trigger.data or ""), self.trigger_form)
-        steps = [self._said_step(row) or _Unsaid(Gone) for row in self.steps]
+        trigger = said(trigger_types().get(self.form.trigger.data or ""), self.trigger_form)
+        steps = [said_step(row) or Unsaid(Gone) for row in self.steps]
         return draw(
-            trigger or _Unsaid(Unchosen),
+            trigger or Unsaid(Unchosen),
             self.conditions.describe(),
             steps,
             self.where,
             href=lambda key: f"#{anchor(key)}",
         )
-
-    def _said_step(self, row: StepRow) -> Any:
-        if row.cls is None:
-            return None
-        if row.conditions is None:
-            said = self._said(row.cls, row.form)
-        else:
-            words = row.conditions.describe() or "…"
-            said = _Unsaid(row.cls, f"{row.cls.word} {words}" if issubclass(row.cls, If) else words)
-        return said.marked(row.is_off, row.note)
-
-    def _said(self, cls: Any, form: Any) -> Any:
-        if cls is None:
-            return None
-        try:
-            return cls(cls.Settings.model_validate(form.data))
-        except ValidationError:
-            return _Unsaid(cls)
-
-
-class Gone(Action):
-    type_id, label, group, icon = "gone", "An action that is gone", "Broken", "alert-triangle"
-
-
-class Unchosen(Trigger):
-    type_id, label, group, record_type = "", "choose when the rule looks", "Broken", ""
-
-
-class _Unsaid:
-    """A piece whose settings are not complete yet: said by its label, or in the given words."""
-
-    def __init__(self, cls: type[Action | Trigger], words: str = "") -> None:
-        self._cls, self._words = cls, words
-        self.type_id, self.record_type = cls.type_id, getattr(cls, "record_type", "")
-        self.icon, self.is_off, self.note = cls.icon, False, ""
-
-    def marked(self, is_off: bool, note: str) -> _Unsaid:
-        self.is_off, self.note = is_off, note
-        return self
-
-    def describe(self) -> str:
-        label = self._cls.label.removesuffix(" …")
-        return self._words or f"{label[:1].lower()}{label[1:]} …"
-
-    def say(self, _scope: Scope) -> str:
-        return self.describe()
 
 
 def _is_index(text: str, length: int) -> bool:

@@ -77,7 +77,14 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
         return (self.is_active or self.is_shadow) and self.deleted_at is None
 
     @property
+    def is_published(self) -> bool:
+        """Whether it has ever done anything: a rule that is only a draft has no version and no trigger yet."""
+        return self.definition_number > 0
+
+    @property
     def state(self) -> str:
+        if not self.is_published:
+            return "draft"
         return "on" if self.is_active else "shadow" if self.is_shadow else "off"
 
 

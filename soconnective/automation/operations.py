@@ -26,17 +26,8 @@ from soconnective.core.errors import Refused
 def create_automation(definition: Definition, is_active: bool = False) -> Automation:
     """A new rule, last in order; raises `Refused` when the definition does not make sense."""
     _require_sense(definition)
-    last = db.session.scalar(select(func.max(Automation.position)))
-    actor = current_actor()
-    rule = Automation(
-        name=definition.name,
-        position=(last or 0) + 1,
-        created_by_kind=actor.kind,
-        created_by_id=actor.id,
-        created_by_name=actor.name,
-        definition_number=0,
-        key=free_key(definition.name),
-    )
+    rule = fresh_rule(definition.name)
+    rule.key = free_key(definition.name)
     _apply(rule, definition)
     _switch(rule, is_active)
     db.session.add(rule)
@@ -45,6 +36,21 @@ def create_automation(definition: Definition, is_active: bool = False) -> Automa
     _keep_version(rule, definition)
     rule_changed(rule)
     return rule
+
+
+def fresh_rule(name: str) -> Automation:
+    """The row of a new rule, last in order, made by whoever acts now. It does nothing yet."""
+    last = db.session.scalar(select(func.max(Automation.position)))
+    actor = current_actor()
+    return Automation(
+        name=name,
+        trigger="",
+        position=(last or 0) + 1,
+        created_by_kind=actor.kind,
+        created_by_id=actor.id,
+        created_by_name=actor.name,
+        definition_number=0,
+    )
 
 
 def update_automation(rule: Automation, definition: Definition, is_active: bool | None = None) -> Automation:
@@ -70,7 +76,9 @@ def set_active(rule: Automation, is_active: bool) -> Automation:
 
 
 def set_state(rule: Automation, state: str) -> Automation:
-    """Switch a rule "off", into the "shadow" or "on". One that is broken can only be off."""
+    """Switch a rule "off", into the "shadow" or "on". One that is broken, or only a draft, can only be off."""
+    if not rule.is_published:
+        raise Refused("This is a draft. Publish it, then it can be switched on.")
     if state != "off":
         _require_sense(definition_of(rule))
     rule.is_shadow = state == "shadow"
@@ -83,18 +91,8 @@ def duplicate_automation(rule: Automation) -> Automation:
     """A copy, switched off, named "... (copy)"."""
     old = definition_of(rule)
     copy = replace(old, name=f"{old.name[:110]} (copy)")
-    last = db.session.scalar(select(func.max(Automation.position))) or 0
-    actor = current_actor()
-    fresh = Automation(
-        name=copy.name,
-        position=last + 1,
-        created_by_kind=actor.kind,
-        created_by_id=actor.id,
-        created_by_name=actor.name,
-        definition_number=0,
-        is_active=False,
-        key=free_key(copy.name),
-    )
+    fresh = fresh_rule(copy.name)
+    fresh.key = free_key(copy.name)
     _apply(fresh, copy)
     db.session.add(fresh)
     db.session.flush()

@@ -162,7 +162,12 @@ def apply(text: str, prune: bool = False, force: bool = False) -> Plan:
 
 
 def _rules(with_deleted: bool = False) -> Sequence[Automation]:
-    statement = select(Automation).order_by(Automation.position, Automation.id)
+    """Those that do something; drafts of new ones have no key yet, and are nobody's business."""
+    statement = (
+        select(Automation)
+        .where(Automation.definition_number > 0)
+        .order_by(Automation.position, Automation.id)
+    )
     if not with_deleted:
         statement = statement.where(Automation.deleted_at.is_(None))
     return db.session.scalars(statement).all()

@@ -42,6 +42,12 @@ class Listed:
 
 def get_automation(automation_id: int) -> Automation:
     """A rule that is not deleted, or 404."""
+    rule = get_rule_or_draft(automation_id)
+    return rule if rule.is_published else abort(404)
+
+
+def get_rule_or_draft(automation_id: int) -> Automation:
+    """The same, also one that nobody has published yet."""
     rule = db.session.get(Automation, automation_id)
     return rule if rule is not None and rule.deleted_at is None else abort(404)
 
@@ -55,10 +61,10 @@ def get_run(run_id: int) -> AutomationRun:
 
 
 def listed() -> list[Listed]:
-    """Every rule in the order in which they run; five statements however many there are."""
+    """Every rule in the order in which they run, drafts among them; five statements however many there are."""
     rows = db.session.execute(
         select(Automation, AutomationVersion.definition)
-        .join(
+        .outerjoin(
             AutomationVersion,
             (AutomationVersion.automation_id == Automation.id)
             & (AutomationVersion.number == Automation.definition_number),
@@ -90,15 +96,16 @@ def listed() -> list[Listed]:
         for run in db.session.scalars(select(AutomationRun).where(AutomationRun.id.in_(last_ids)))
     }
     found = []
-    drafted_ids = set(db.session.scalars(select(AutomationDraft.automation_id)))
+    drafted = {
+        row.automation_id: row.definition
+        for row in db.session.execute(select(AutomationDraft.automation_id, AutomationDraft.definition))
+    }
     for rule, text in rows:
-        definition = parse(text)
+        definition = parse(text or drafted[rule.id])
         problems = definition.problems()
         problem = definition.broken or (problems[0][2] if problems else None)
         found.append(
-            Listed(
-                rule, definition, problem, last.get(rule.id), counts.get(rule.id, 0), rule.id in drafted_ids
-            )
+            Listed(rule, definition, problem, last.get(rule.id), counts.get(rule.id, 0), rule.id in drafted)
         )
     return found
 

@@ -50,9 +50,13 @@ def load_trigger(type_id: str, stored: Mapping[str, Any]) -> Trigger:
     try:
         return cls.load(stored)  # type: ignore[return-value]
     except ValidationError as error:
-        return BrokenTrigger(
-            type_id, stored, f"The trigger's settings cannot be read ({first_problem(error)})"
-        )
+        if lacks := lacking(cls.label, error):
+            unfinished = BrokenTrigger(type_id, stored, lacks)
+            unfinished.words = cls.label
+            unfinished.record_type = cls.record_type  # type: ignore[misc]
+            return unfinished
+        said = f"The trigger's settings cannot be read ({first_problem(error)})"
+        return BrokenTrigger(type_id, stored, said)
 
 
 def load_action(type_id: str, stored: Mapping[str, Any]) -> Action:
@@ -63,6 +67,26 @@ def load_action(type_id: str, stored: Mapping[str, Any]) -> Action:
     try:
         return cls.load(stored)  # type: ignore[return-value]
     except ValidationError as error:
-        return BrokenAction(
-            type_id, stored, f"“{cls.label}” has settings that cannot be read ({first_problem(error)})"
-        )
+        if lacks := lacking(cls.label, error):
+            unfinished = BrokenAction(type_id, stored, lacks)
+            unfinished.words = to_come(cls.label)
+            unfinished.icon = cls.icon  # type: ignore[misc]
+            return unfinished
+        said = f"“{cls.label}” has settings that cannot be read ({first_problem(error)})"
+        return BrokenAction(type_id, stored, said)
+
+
+def to_come(label: str) -> str:
+    """A step that is not complete yet, in the sentence: "create a task …"."""
+    return f"{label[:1].lower()}{label[1:].removesuffix(' …')} …"
+
+
+def lacking(label: str, error: ValidationError) -> str:
+    """Of a piece that is only not complete yet (in a draft): what it lacks. Empty if something else is wrong."""
+    found = error.errors()
+    if not all(one["loc"] and one["input"] in (None, "") for one in found):
+        return ""
+    names = ", ".join(
+        dict.fromkeys(str(one["loc"][0]).removesuffix("_id").replace("_", " ") for one in found)
+    )
+    return f"“{label.removesuffix(' …')}” is not complete yet: {names}"

@@ -22,12 +22,13 @@ class ConditionForm(form.ConditionForm):
         prefix: str = "if",
     ) -> None:
         tree = conditions.tree if conditions is not None else None
-        super().__init__(event_fields(record_type), tree, source, prefix, with_changes=True)
-        self.record_type = record_type
+        super().__init__(
+            event_fields(record_type), tree, source, prefix, with_changes=True, record_type=record_type
+        )
         if conditions is not None and conditions.message:
             self.errors.insert(0, conditions.message)
 
-    def read(self) -> Conditions | None:
+    def read(self, is_draft: bool = False) -> Conditions | None:
         """The conditions, or None with messages beside the rows."""
-        tree = self.read_tree()
+        tree = self.read_tree(is_draft)
         return None if tree is None else Conditions(tree, self.record_type)

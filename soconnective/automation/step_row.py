@@ -54,6 +54,7 @@ class StepRow:
         self.cls = action_types().get(kind)
         self.prefix = f"steps-{index}"
         self.depth = 0
+        self.was: int | None = index  # where it stood in the form that was posted; None if it was not there
         self.focus = ""  # where the cursor goes: "row", "field", or the button that was pressed
         self.copying: CopyForm | None = None
         self.errors: list[str] = []

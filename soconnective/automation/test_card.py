@@ -12,6 +12,7 @@ from soconnective.automation.contracts import Trigger
 from soconnective.automation.definition import Definition
 from soconnective.automation.models import Automation
 from soconnective.automation.trial import Busy, Trial, as_rule, made_up, try_rule
+from soconnective.core.apart import details_in, first_apart
 from soconnective.core.db import db, discarded_transaction
 from soconnective.core.errors import Refused
 from soconnective.core.fields import IdField
@@ -45,7 +46,7 @@ class TestCard:
             .order_by(EventRow.id.desc())
             .limit(LAST)
         )
-        rows = [(e.id, f"{datetime_text(e.occurred_at)}: {title_of(e.snapshot)[:80]}") for e in events]
+        rows = [(event.id, _told(event)) for event in events]
         found = kind.name if kind.name in FOUND else None
         self.form = _form(kind.label, found)(formdata=posted, prefix="test")
         self.form.event_id.offer(rows)
@@ -53,7 +54,7 @@ class TestCard:
             self.form.event_id.choices = [SelectChoice("", "none has happened yet")]
         elif posted is None or "test-event_id" not in posted:
             self.form.event_id.data = rows[0][0]
-        self.form.record_id.offer((int(key), title[:80]) for key, title in kind.first(OFFERED))
+        self.form.record_id.offer((int(key), said) for key, said in first_apart(kind.name, OFFERED))
 
     def run(self, definition: Definition, rule: Automation | None) -> None:
         """Try `definition` on what was chosen; why it could not be tried is in `problem` or beside the field."""
@@ -95,9 +96,19 @@ class TestCard:
         return 200 if self.trial is not None else 422
 
 
+def _told(event: EventRow) -> str:
+    """When, what, and what tells it from others of that name."""
+    name = title_of(event.snapshot)[:80]
+    return f"{datetime_text(event.occurred_at)}: {' · '.join([name, *details_in(event.record_type, event.snapshot)])}"
+
+
 def _form(label: str, record_type: str | None) -> type[Form]:
     parts = {
         "event_id": IdField("One of the last events", blank="no event"),
-        "record_id": IdField(f"Or a {label.lower()} as it is now", blank="none", record_type=record_type),
+        "record_id": IdField(
+            f"Or {'an' if label[:1] in 'AEIO' else 'a'} {label.lower()} as it is now",
+            blank="none",
+            record_type=record_type,
+        ),
     }
     return type("TestForm", (Form,), parts)

@@ -11,7 +11,7 @@ from soconnective.automation.backtest import start_backtest
 from soconnective.automation.definition import Definition, parse
 from soconnective.automation.due_queries import coming
 from soconnective.automation.examples import failures
-from soconnective.automation.forms import Builder
+from soconnective.automation.forms import NO_STEP, Builder
 from soconnective.automation.models import Automation, AutomationDraft
 from soconnective.automation.picture import Picture, anchor, draw
 from soconnective.automation.recipes import draft_of, offered
@@ -25,6 +25,8 @@ from soconnective.core.errors import Refused
 from soconnective.core.forms import RecordForm
 
 DRAFT_EVENTS = 1000
+IDLE = "It does nothing until you publish it."
+OFF = "It is switched off: it does nothing until you switch it on."
 bp = Blueprint("automations", __name__, url_prefix="/dashboard/automations")
 
 
@@ -41,7 +43,11 @@ def _index(failed: RecordForm | None) -> str:
         "automations/index.html",
         rules=rules,
         concerns=lint.concerns(
-            [lint.Known(r.rule.id, r.rule.name, r.definition, r.rule.is_active) for r in rules]
+            [
+                lint.Known(r.rule.id, r.rule.name, r.definition, r.rule.is_active)
+                for r in rules
+                if r.rule.is_published
+            ]
         ),
         recipes=[] if rules or not can("automations.edit") else offered(),
         runs=runs,
@@ -60,7 +66,11 @@ def new() -> Any:
         abort(404)
     builder = Builder(draft or _backtested(None))
     if request.method == "POST":
-        answer = _save(builder, lambda d: operations.create_automation(d, bool(builder.form.is_active.data)))
+        if request.form.get("op") == "draft":
+            answer = _begin_draft(builder)
+        else:
+            is_active = bool(builder.form.is_active.data)
+            answer = _save(builder, lambda d: operations.create_automation(d, is_active))
         if answer is not None:
             return answer
     return _page(builder)
@@ -69,7 +79,7 @@ def new() -> Any:
 @bp.route("/<id:automation_id>/edit", methods=["GET", "POST"])
 @may("automations.edit")
 def edit(automation_id: int) -> Any:
-    rule = queries.get_automation(automation_id)
+    rule = queries.get_rule_or_draft(automation_id)
     builder = Builder(_backtested(rule) or drafts.in_the_making(rule), rule)
     if request.method == "POST":
         if request.form.get("op") == "draft":
@@ -92,6 +102,15 @@ def _backtested(rule: Automation | None) -> Definition | None:
     return parse(found.definition)
 
 
+def _begin_draft(builder: Builder) -> Any:
+    """Keep a new rule that is not ready: it stands in the list and does nothing."""
+    definition = builder.validate(is_draft=True)
+    if definition is None or not builder.form.saved(lambda: drafts.begin_draft(definition)):
+        return None
+    flash(f"The draft is saved. {IDLE}", "success")
+    return redirect(url_for("automations.show", automation_id=builder.form.result.id))
+
+
 def _keep_draft(builder: Builder, rule: Automation) -> Any:
     """Save what is in the form beside the rule, which goes on as it is."""
     definition = builder.validate(is_draft=True)
@@ -100,7 +119,8 @@ def _keep_draft(builder: Builder, rule: Automation) -> Any:
     is_other = bool(builder.form.is_active.data) != rule.is_active
     if builder.form.saved(lambda: drafts.save_draft(rule, definition)):
         stays = " The switch stays as it is: it changes when you publish." if is_other else ""
-        flash(f"The draft is saved. What was published goes on working.{stays}", "success")
+        goes_on = "What was published goes on working." if rule.is_published else IDLE
+        flash(f"The draft is saved. {goes_on}{stays}", "success")
         return redirect(url_for("automations.show", automation_id=rule.id))
     _both(builder)
     return None
@@ -121,10 +141,14 @@ def _check(builder: Builder) -> None:
         builder.notice = ("All of it fits together: this can be published.", "")
         builder.concerns = lint.alone(definition)
     else:
+        _say(builder, "This cannot be published yet. Look at the marked fields.")
         builder.form.status = 200
-        builder.form.form_problem = (
-            builder.form.form_problem or "This cannot be published yet. Look at the marked fields."
-        )
+
+
+def _say(builder: Builder, what: str) -> None:
+    """Of a form that is not right: what it is not ready for."""
+    if builder.form.status == 422 and builder.form.form_problem is None:
+        builder.form.form_problem = what
 
 
 def _copy(builder: Builder, index: int) -> None:
@@ -141,9 +165,10 @@ def _copy(builder: Builder, index: int) -> None:
     if target_id is None or None in steps or len(steps) < len(rows):
         form.copy_to_id.errors = ["Choose a rule." if target_id is None else "Complete the step first."]
         return
+    begin_again()
     post = RecordForm()
-    if post.saved(lambda: drafts.add_to_draft(queries.get_automation(target_id), steps)):
-        target = queries.get_automation(target_id)
+    if post.saved(lambda: drafts.add_to_draft(queries.get_rule_or_draft(target_id), steps)):
+        target = queries.get_rule_or_draft(target_id)
         link = url_for("automations.edit", automation_id=target.id)
         builder.notice = (f"Copied to the end of “{target.name}”, as a draft.", link)
         rows[0].copying = None
@@ -162,9 +187,10 @@ def _save(builder: Builder, operation: Any) -> Any:
     if builder.form.saved(lambda: _checked(builder, definition, operation)):
         rule = builder.form.result
         if op == "publish":
-            flash(f"Published: version {rule.definition_number} works from now on.", "success")
+            works = "works from now on." if rule.looks else f"is what it does. {OFF}"
+            flash(f"Published: version {rule.definition_number} {works}", "success")
             return redirect(url_for("automations.show", automation_id=rule.id))
-        flash("The rule is saved.", "success")
+        flash("The rule is saved." if rule.looks else f"The rule is saved. {OFF}", "success")
         for message in _concerns(builder.form.result, definition)[:3]:
             flash(f"Look at it again: {message}", "warning")
         return redirect(url_for("automations.index"))
@@ -180,6 +206,7 @@ def _do(builder: Builder, op: str) -> Any:
         _check(builder)
     elif op == "test":
         builder.try_it()
+        _say(builder, "This cannot be tested yet. Look at the marked fields.")
     elif builder.apply(op) and op.startswith("copy:"):
         _copy(builder, int(op.split(":")[1]))
     return None
@@ -195,6 +222,7 @@ def _backtest(builder: Builder) -> Any:
     """Begin a backtest of what stands in the form; nothing else of it is saved."""
     definition = builder.validate()
     if definition is None:
+        _say(builder, "This cannot be tried yet. Look at the marked fields.")
         return None
     begin_again()
     try:
@@ -229,9 +257,18 @@ def _page(builder: Builder, draft: AutomationDraft | None = None) -> Any:
 def show(automation_id: int) -> Any:
     """One rule; a deleted one too, so that its history stays readable."""
     rule = queries.get_any_automation(automation_id)
-    definition = operations.definition_of(rule)
     draft = drafts.draft_of(rule)
     drafted = parse(draft.definition) if draft else None
+    if drafted is not None and not rule.is_published:
+        return render_template(
+            "automations/draft.html",
+            rule=rule,
+            draft=draft,
+            sentence=drafted.sentence(),
+            problems=drafted.problems() or ([] if drafted.steps else [("", "", NO_STEP)]),
+            picture=_picture(rule, drafted),
+        )
+    definition = operations.definition_of(rule)
     concerns = _concerns(rule, definition)
     return render_template(
         "automations/show.html",
@@ -272,7 +309,7 @@ def _picture(rule: Automation, definition: Definition) -> Picture:
 @may("automations.edit")
 def change(automation_id: int, what: str) -> Any:
     """The small buttons of the list."""
-    rule = queries.get_automation(automation_id)
+    rule = queries.get_rule_or_draft(automation_id)
     form = RecordForm(obj=rule)
     actions = {
         "on": lambda: operations.set_state(rule, "on"),
@@ -280,13 +317,14 @@ def change(automation_id: int, what: str) -> Any:
         "off": lambda: operations.set_state(rule, "off"),
         "up": lambda: operations.move_automation(rule, -1),
         "down": lambda: operations.move_automation(rule, 1),
-        "duplicate": lambda: operations.duplicate_automation(rule),
+        "duplicate": lambda: drafts.duplicate(rule),
     }
     if form.saved(actions[what]):
         if what == "off" and (count := waiting_runs(rule.id)):
             flash(_left_waiting(count), "info")
         if what == "duplicate":
-            flash("The copy is switched off. Change it, then switch it on.", "success")
+            done = "switch it on" if rule.is_published else "publish it"
+            flash(f"The copy is switched off. Change it, then {done}.", "success")
             return redirect(url_for("automations.edit", automation_id=form.result.id))
         if request.form.get("back") == "rule":
             return redirect(url_for("automations.show", automation_id=rule.id))
@@ -299,7 +337,7 @@ def change(automation_id: int, what: str) -> Any:
 @bp.route("/<id:automation_id>/delete", methods=["GET", "POST"])
 @may("automations.edit")
 def delete(automation_id: int) -> Any:
-    rule = queries.get_automation(automation_id)
+    rule = queries.get_rule_or_draft(automation_id)
     form = RecordForm(obj=rule)
     if form.saved(lambda: operations.delete_automation(rule)):
         return redirect(url_for("automations.index", deleted=rule.id))
@@ -317,7 +355,7 @@ def _left_waiting(count: int) -> str:
 def restore(automation_id: int) -> Any:
     rule = queries.get_any_automation(automation_id)
     if RecordForm(obj=rule).saved(lambda: operations.restore_automation(rule)):
-        flash("The rule is back, switched off.", "success")
+        flash("The rule is back, switched off." if rule.is_published else "The draft is back.", "success")
     else:
         flash("Somebody changed this rule in the same moment. Look at it, then try again.", "warning")
     return redirect(url_for("automations.show", automation_id=automation_id))

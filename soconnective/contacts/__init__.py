@@ -55,6 +55,7 @@ def init_app(app: Flask) -> None:
                 ("owner", "owner"),
                 ("tags", "tags"),
             ),
+            apart=("company_id", "email"),
         ),
         RecordType(
             "company",
@@ -71,6 +72,7 @@ def init_app(app: Flask) -> None:
                 ("owner", "owner"),
                 ("tags", "tags"),
             ),
+            apart=("domain", "phone"),
         ),
         NavItem("contacts", "Contacts", "contacts.index", "users", 10),
         NavItem("companies", "Companies", "companies.index", "building", 20),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from wtforms import DateField, DecimalField, SelectChoice, SelectField, SelectMultipleField, TimeField
 from wtforms.validators import NumberRange, Optional, ValidationError
 from wtforms.widgets import CheckboxInput
 
-from soconnective.core.registry import active_people, people, registry
+from soconnective.core.registry import active_people, called, people, registry
 
+Key = TypeVar("Key")
 MOST_CHOSEN = 100
+BETWEEN = " · "
 MAX_AMOUNT = Decimal("999999999999.99")
 
 
@@ -25,6 +28,12 @@ def optional_id(value: Any) -> int | None:
     if not 0 < number < 2**62:
         raise ValueError("not an id")
     return number
+
+
+def numbered(rows: Sequence[tuple[Key, str]]) -> list[tuple[Key, str]]:
+    """`rows` (id, text), no two reading the same: with the id behind those that do."""
+    count = Counter(text.casefold() for _id, text in rows)
+    return [(key, f"{text}{BETWEEN}no. {key}" if count[text.casefold()] > 1 else text) for key, text in rows]
 
 
 class IdField(SelectField):  # type: ignore[misc]
@@ -42,7 +51,7 @@ class IdField(SelectField):  # type: ignore[misc]
 
     def offer(self, rows: Iterable[tuple[int, str]]) -> None:
         first = [SelectChoice("", self.blank)] if self.blank is not None else []
-        self.choices = [*first, *(SelectChoice(str(row_id), text) for row_id, text in rows)]
+        self.choices = [*first, *(SelectChoice(str(row_id), text) for row_id, text in numbered(list(rows)))]
 
     def pre_validate(self, form: Any) -> None:
         if self.data is None and self.blank is not None:
@@ -61,7 +70,7 @@ class IdsField(SelectMultipleField):  # type: ignore[misc]
         self.record_type = record_type
 
     def offer(self, rows: Iterable[tuple[int, str]]) -> None:
-        self.choices = [SelectChoice(str(row_id), text) for row_id, text in rows]
+        self.choices = [SelectChoice(str(row_id), text) for row_id, text in numbered(list(rows))]
 
     def pre_validate(self, form: Any) -> None:
         if len(self.data or ()) > MOST_CHOSEN:
@@ -88,7 +97,7 @@ class PersonField(IdField):
         super().__init__(label, blank=blank, **kwargs)
 
     def offer_people(self, keep: int | None = None) -> None:
-        rows = [(person.id, person.name) for person in active_people()]
+        rows = [(person.id, called(person.id) or person.name) for person in active_people()]
         kept = people().get(keep or 0)
         if kept is not None and not kept.is_active:
             rows.append((kept.id, f"{kept.name} (no longer active)"))

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 KEPT = timedelta(days=1)
 PATIENCE = 3.0  # seconds for the first one's answer, which follows its commit
 LONGEST = 64_000
+SAVES = ("", "save", "draft", "publish", "apply")  # any other `op` of a form only draws it again
 _HEADERS = ("Location", "Content-Type", "HX-Redirect", "HX-Trigger", "HX-Refresh")
 _NOT_MEANT = ("csrf_token", "workspace")  # change with the session, not with what is meant
 
@@ -66,11 +67,16 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["form_key"] = lambda: secrets.token_urlsafe(12)
 
 
+def draws_again() -> bool:
+    """Whether this post saves nothing: a button of the form that only asks for it anew."""
+    return request.form.get("op", "save") not in SAVES
+
+
 def _claim() -> Response | None:
     """Write down that this post is ours; whoever comes second gets the first one's answer."""
     if request.method != "POST" or not has_tenant() or not request.form.get("form_key"):
         return None
-    if request.form.get("op", "save") not in ("", "save"):  # only draws the form again
+    if draws_again():
         return None
     build: Any = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     row = {"tenant_id": current_tenant_id(), "digest": _digest(), "created_at": clock.now()}

@@ -20,7 +20,8 @@ class RecordType:
     """A kind of record that pages, events and rules can name.
 
     `url(id)` is its page; `title(row)` its name.
-    `fields` are (name, label) of the snapshot: what merge fields may use.
+    `fields` are (name, label) of the snapshot: what merge fields may use. `apart` are names of fields that tell
+    records of the same name apart (`core.apart`).
     """
 
     name: str
@@ -31,6 +32,7 @@ class RecordType:
     url: Callable[[int], str]
     title: Callable[[Any], str]
     fields: Sequence[tuple[str, str]] = ()
+    apart: Sequence[str] = ()
 
     def get(self, record_id: int) -> Any:
         """The row of the current tenant, or None."""

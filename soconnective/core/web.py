@@ -20,6 +20,7 @@ from soconnective.core import access, db, sqlite, tenancy, workspace
 from soconnective.core.access import can
 from soconnective.core.errors import Conflict, TransactionLost
 from soconnective.core.forms import is_clash, workspace_token
+from soconnective.core.once import draws_again
 from soconnective.core.registry import people, registry
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def _only_reads() -> bool:
     """Safe methods, sign-in, and the buttons that only draw a form again (`op`) need no write lock."""
     if request.method in SAFE or request.endpoint in _READ_FIRST or access.at_a_door():
         return True
-    return request.form.get("op", "save") not in ("", "save")
+    return draws_again()
 
 
 # A password takes a tenth of a second to verify or to hash: SQLite's write lock must not be held meanwhile.

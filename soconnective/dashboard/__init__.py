@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 
 from soconnective import jobs
 from soconnective.core.access import may, public
+from soconnective.core.apart import told_apart
 from soconnective.core.db import db
 from soconnective.core.panels import draw_panels
 from soconnective.core.registry import NavItem, registry
@@ -64,7 +65,8 @@ def pick(record_type: str) -> Any:
         else ()
     )
     titles = registry.record_types[record_type].titles(list(ids))
-    return jsonify(sorted(titles.items(), key=lambda pair: pair[1].casefold()))
+    found_apart = told_apart(record_type, [(str(row_id), title) for row_id, title in titles.items()])
+    return jsonify([(int(row_id), title) for row_id, title in found_apart])
 
 
 @bp.get("/healthz")

@@ -77,6 +77,7 @@ def init_app(app: Flask) -> None:
                 ("lost_reason", "lost reason"),
                 ("tags", "tags"),
             ),
+            apart=("company_id", "stage_id", "stage_entered_at"),
         ),
         NavItem("deals", "Deals", "deals.index", "briefcase", 30),
         NewItem("deal", "Deal", "deals.new", "briefcase", 30, _for_record),

@@ -53,6 +53,7 @@ def init_app(app: Flask) -> None:
                 ("deal", "deal"),
                 ("contact", "contact"),
             ),
+            apart=("deal_id", "contact_id", "due_on", "status"),
         ),
         NavItem("tasks", "Tasks", "tasks.index", "checkbox", 40),
         NewItem("task", "Task", "tasks.new", "checkbox", 40, _for_record),

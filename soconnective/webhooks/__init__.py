@@ -35,6 +35,7 @@ def init_app(app: Flask) -> None:
             lambda row_id: url_for("webhook_hooks.call", call_id=row_id),
             lambda row: f"call {row.external_id or row.id}",
             events.CallFields(),
+            apart=("hook_id", "received_at"),
         ),
         RecordType(
             "webhook_delivery",

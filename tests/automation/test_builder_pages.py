@@ -123,6 +123,31 @@ def test_everything_wrong_is_said_at_once(owner: FlaskClient, saved: Any) -> Non
     assert "{{ deal.nope }}" in answer.text and saved() == []
 
 
+def test_mistakes_of_every_kind_come_at_once_and_each_has_a_link(owner: FlaskClient, saved: Any) -> None:
+    rows = {
+        "steps-0-kind": "create_task", "steps-0-title": "", "steps-0-due_in_days": "soon",
+        "steps-1-kind": "log_note", "steps-1-body": "{{ deal.nope }}", "steps-2-kind": "if",
+        "steps-2-if-0-0-field": "amount", "steps-2-if-0-0-operator": "at_least", "steps-2-if-0-0-value": "much",
+        "if-0-0-field": "title", "if-0-0-operator": "contains", "if-0-0-value": "",
+    }  # fmt: skip
+    answer = owner.post(NEW, data={**RULE, **rows, "name": ""})
+    assert answer.status_code == 422 and saved() == []
+    found = re.search(r'id="mistakes".*?<ul[^>]*>(.*?)</ul>', answer.text, re.DOTALL)
+    assert found is not None
+    links = dict(re.findall(r'<li><a href="#([^"]*)">([^<]*)</a>', found[1]))
+    assert links == {
+        "name": "Name",
+        "if-0-0-value": "Only if",
+        "steps-0-title": "Step 1 (Create a task), Title",
+        "steps-0-due_in_days": "Step 1 (Create a task), Due in days",
+        "steps-1-body": "Step 2 (Log a note), Note",
+        "steps-2-if-0-0-value": "Step 3 (If)",
+        "step-3": "Step 3 (If)",
+    }
+    assert all(f'id="{target}"' in answer.text for target in links)
+    assert answer.text.count("field-error") == found[1].count("<li>") and "This “if” has no end." in found[1]
+
+
 def test_a_rule_without_actions_is_refused(owner: FlaskClient, saved: Any) -> None:
     answer = owner.post(NEW, data=RULE)
     assert answer.status_code == 422 and "at least one action" in answer.text and saved() == []

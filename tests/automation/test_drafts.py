@@ -135,7 +135,7 @@ def test_a_draft_may_make_no_sense_yet_but_is_not_published_so(
     for wrong in (
         {"name": ""},
         {"steps-0-kind": "rm_rf"},
-        {"steps-0-body": ""},
+        {"steps-0-body": "x" * 5001},
         {"steps-0-step_note": "x" * 501},
     ):
         assert owner.post(f"{url}/edit", data={**RULE, **STEP, **wrong, "op": "draft"}).status_code == 422

@@ -42,6 +42,10 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
+# what the content security policy refused, with its place; Chromium's own line about it names neither
+TELL_POLICY = """document.addEventListener("securitypolicyviolation", (event) => console.error(
+  `CSP: ${event.effectiveDirective} refused ${event.blockedURI} at ${event.sourceFile}:${event.lineNumber}`));"""
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker("browser")
@@ -126,6 +130,7 @@ def new_page(browser: Browser, live_server: str, watch: Watch) -> Iterator[Calla
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
         context.on("page", watch.look_at)
+        context.add_init_script(TELL_POLICY)
         return context.new_page()
 
     yield open_page

@@ -58,6 +58,7 @@ def create_deal(page: Page, title: str, amount: str) -> None:
 def test_build_publish_fire_and_see_it_on_the_picture(team: Team, page: Page) -> None:
     sign_in(page, team.owner.email)
     build(page)
+    page.get_by_label("Switched on").check()
     page.get_by_role("button", name="Save the rule").click()
     page.wait_for_url("**/automations")
     page.get_by_role("link", name="Big and small").first.click()

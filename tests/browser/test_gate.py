@@ -18,6 +18,7 @@ def build_rule(page: Page) -> None:
     page.get_by_label("Title").fill("Kick off {{ deal.title }}")
     page.get_by_role("button", name="Log a note").click()
     page.get_by_label("Note", exact=True).fill("{{ deal.title }} is won.")
+    page.get_by_label("Switched on").check()
     page.get_by_role("button", name="Save the rule").click()
     page.wait_for_url("**/automations")
 

@@ -16,13 +16,17 @@ from werkzeug.datastructures import MultiDict
 from wtforms import Form, SelectChoice, SelectField, SelectMultipleField, StringField
 from wtforms.widgets import DateInput, NumberInput
 
+from soconnective.core.apart import told_apart
 from soconnective.core.conditions.fields import Field
 from soconnective.core.conditions.operators import OPERATORS, Operator, operators_of
 from soconnective.core.conditions.tree import Group, Test, checked, describe
-from soconnective.core.registry import active_people, registry
+from soconnective.core.fields import numbered
+from soconnective.core.registry import active_people, called, registry
 
 MOST_GROUPS, MOST_ROWS, OFFERED = 10, 20, 500
 NAME = re.compile(r"if-(\d{1,3})(?:-(\d{1,3})-(field|operator|value|other)|-(match))")
+TAGS, THE_CHANGE = "Tags", "The change itself"
+AS_IT_IS, JUST_CHANGED = "As it is now", "What has just changed"
 JOINS = (("all", "all of these"), ("any", "any of these"), ("none", "none of these"))
 
 
@@ -36,12 +40,14 @@ class Row:
         index: int,
         values: MultiDict[str, str],
         fields: Mapping[str, Field],
+        record_type: str | None = None,
         with_changes: bool = False,
         blank: str = "",
     ) -> None:
         self.prefix = f"{prefix}-{group}-{index}"
         self.group, self.index = group, index
-        self.posted, self.fields = values, fields
+        self.was = f"{group}-{index}"  # where it stood in what was posted; empty if it was not there
+        self.posted, self.fields, self.record_type = values, fields, record_type
         self.with_changes, self.blank = with_changes, blank
         self.field = fields.get(values.get("field", ""))
         if self.field is None and not blank:
@@ -73,16 +79,14 @@ class Row:
                 "Field",
                 choices=[
                     *([SelectChoice("", self.blank)] if self.blank else []),
-                    *(SelectChoice(f.name, f.label[:1].upper() + f.label[1:]) for f in self.fields.values()),
+                    *_grouped(self.fields, self.record_type),
                 ],
                 validate_choice=False,
             )
         }
         if self.field is not None and self.operator is not None:
             offered = self._offered(self.field)
-            parts["operator"] = SelectField(
-                "Comparison", choices=[SelectChoice(o.id, o.label) for o in offered], validate_choice=False
-            )
+            parts["operator"] = SelectField("Comparison", choices=_compared(offered), validate_choice=False)
             if self.operator.takes != "nothing":
                 parts["value"] = self._input(self.field, self.operator)
             if self.operator.takes == "two":
@@ -104,8 +108,8 @@ class Row:
             return StringField("Values, separated by commas", render_kw={"maxlength": 400})
         return _single(field, "Value", self.posted.get("value", ""))
 
-    def read(self) -> Test | None:
-        """The checked condition, or None with a message beside it."""
+    def read(self, is_draft: bool = False) -> Test | None:
+        """The checked condition, or None with a message beside it. In a draft it may lack what to compare with."""
         if self.field is None or self.operator is None or not self.known:
             return None
         value: Any = self.posted.get("value", "")
@@ -123,8 +127,60 @@ class Row:
                 value=checked(self.field, self.operator, value),
             )
         except ValueError as error:
+            if is_draft and (found := self._unfinished(value)) is not None:
+                return found
             self.errors.append(str(error))
             return None
+
+    def _unfinished(self, value: Any) -> Test | None:
+        """The condition as far as it is written; None if what is written is wrong."""
+        parts = value if isinstance(value, list) else [value]
+        written = [part for part in parts if part.strip()]
+        if self.field is None or self.operator is None or (parts and len(written) == len(parts)):
+            return None
+        try:
+            _require_storable(written)
+            for part in written:
+                self.field.clean(part)
+        except ValueError:
+            return None
+        return Test(field=self.field.name, operator=self.operator.id, value=value)
+
+
+def _grouped(fields: Mapping[str, Field], record_type: str | None) -> list[SelectChoice]:
+    """The fields under plain headings: the record's own, those of each record it points to, tags, the change."""
+    groups: dict[str, list[Field]] = {}
+    for field in fields.values():
+        groups.setdefault(_heading(field, record_type), []).append(field)
+    last = (TAGS, THE_CHANGE)
+    return [
+        SelectChoice(field.name, field.label[:1].upper() + field.label[1:], optgroup=heading)
+        for heading in sorted(groups, key=lambda name: last.index(name) if name in last else -1)
+        for field in groups[heading]
+    ]
+
+
+def _heading(field: Field, record_type: str | None) -> str:
+    """A related field is named after the record that it belongs to: `company_domain`."""
+    if field.heading:
+        return field.heading
+    if field.kind == "tags":
+        return TAGS
+    whose = field.name.partition("_")[0] if field.is_related else record_type or ""
+    kind = registry.record_types.get(whose)
+    known = kind.label.lower() if kind is not None else "record"
+    return f"{'Its' if field.is_related else 'The'} {known}"
+
+
+def _compared(offered: Sequence[Operator]) -> list[SelectChoice]:
+    """The comparisons; where some ask for the change, under two headings."""
+    if not any(one.of_change for one in offered):
+        return [SelectChoice(one.id, one.label) for one in offered]
+    ordered = sorted(offered, key=lambda one: one.of_change)
+    return [
+        SelectChoice(one.id, one.label, optgroup=JUST_CHANGED if one.of_change else AS_IT_IS)
+        for one in ordered
+    ]
 
 
 def _joined(match: str, items: Sequence[Test | Group | None]) -> Group:
@@ -160,14 +216,14 @@ def _choices(field: Field, chosen: list[str]) -> list[SelectChoice]:
     if field.choices is not None:
         found = list(field.choices())
     elif field.kind == "person":
-        found = [(str(person.id), person.name) for person in active_people()]
+        found = [(str(person.id), called(person.id) or person.name) for person in active_people()]
     else:
-        found = registry.record_types[field.record_type].first(OFFERED)
+        found = told_apart(field.record_type, registry.record_types[field.record_type].first(OFFERED))
     known = dict(found)
     found += [
         (one, field.label_of(one) or "⚠ something that is gone") for one in chosen if one and one not in known
     ]
-    return [SelectChoice(value, label) for value, label in found]
+    return [SelectChoice(value, label) for value, label in numbered(found)]
 
 
 class GroupRows:
@@ -189,8 +245,10 @@ class ConditionForm:
         prefix: str = "if",
         with_changes: bool = False,
         blank: str = "",
+        record_type: str | None = None,
     ) -> None:
         self.prefix = prefix
+        self.record_type = record_type
         self.source: MultiDict[str, str] = source if source is not None else MultiDict()
         if source is None and tree is None:
             self.source = request.form
@@ -230,7 +288,9 @@ class ConditionForm:
         ]
 
     def _row(self, group: int, index: int, values: MultiDict[str, str]) -> Row:
-        return Row(self.prefix, group, index, values, self.fields, self.with_changes, self.blank)
+        return Row(
+            self.prefix, group, index, values, self.fields, self.record_type, self.with_changes, self.blank
+        )
 
     def _show(self, tree: Group) -> None:
         """From the stored tree: one group, or a group of groups."""
@@ -267,16 +327,22 @@ class ConditionForm:
         else:
             return False
         at = where[0] if where else len(groups) - 1
+        stood = {id(row.posted): row.was for group in self.groups for row in group.rows}
         self._draw([group for group in groups if group[1]], self.match)
+        for drawn in self.groups:
+            for row in drawn.rows:
+                row.was = stood.get(id(row.posted), "")
         if what == "add" and at < len(self.groups):
             self.groups[at].rows[-1].has_focus = True
         else:
             self.focus = min(at, len(self.groups) - 1)
         return True
 
-    def read_tree(self) -> Group | None:
+    def read_tree(self, is_draft: bool = False) -> Group | None:
         """What is asked, or None with messages beside the rows."""
-        found = [(group, [row.read() for row in group.rows if not row.is_blank]) for group in self.groups]
+        found = [
+            (group, [row.read(is_draft) for row in group.rows if not row.is_blank]) for group in self.groups
+        ]
         if self.too_many or any(test is None for _group, tests in found for test in tests):
             return None
         groups = [_joined(group.match, tests) for group, tests in found if tests]

@@ -152,15 +152,17 @@ def asked(field: Field, operator: Operator, value: Any) -> str:
     """The operator with its value: "is between 5 and 10"."""
     if operator.takes == "nothing":
         return operator.label
-    values = value if isinstance(value, list) else [value]
+    values = (value if isinstance(value, list) else [value]) or [None]
     if operator.takes == "days":
-        return operator.label.replace("…", str(values[0]))
+        return operator.label.replace("…", str(values[0] or "…"))
     quoted = [_quoted(field, one) for one in values]
     joint = " and " if operator.takes == "two" else " or "
     return f"{operator.label} {joint.join(quoted)}"
 
 
 def _quoted(field: Field, value: Any) -> str:
+    if value is None or value == "":  # in a draft: not written yet
+        return "…"
     if field.kind == "text":
         return quoted(str(value))
     return field.label_of(value) or "⚠ something that is gone"
