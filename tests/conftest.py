@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings
 
 from tests.databases import NoServer, PostgresDatabases, Run, SqliteDatabases, join
 from tests.lending import Lender
@@ -20,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database", choices=("sqlite", "postgresql"), default="sqlite", help="what to run the tests on"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What hypothesis draws: the same each time, so that who did not break it does not see it fail; new in the long form."""
+    settings.register_profile("the same", derandomize=True)
+    if not config.option.long:
+        settings.load_profile("the same")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist starts its workers

@@ -19,6 +19,7 @@ from soconnective.automation import (
     backtest,
     by_hand,
     by_hand_views,
+    catching_up,
     change_field,
     draft_views,
     due,
@@ -30,9 +31,9 @@ from soconnective.automation import (
     going_on,
     health,
     hours_views,
-    operations,
     queries,
     recipe_views,
+    references,
     retention,
     run_action_views,
     run_views,
@@ -43,6 +44,7 @@ from soconnective.automation import (
     undo_application,
     views,
     wait,
+    waiting_views,
 )
 from soconnective.automation.breaker import Limits
 from soconnective.automation.models import Automation
@@ -55,6 +57,7 @@ __all__ = [
     "assign_owner",
     "backtest",
     "by_hand_views",
+    "catching_up",
     "change_field",
     "draft_views",
     "due_fire",
@@ -75,6 +78,7 @@ __all__ = [
     "trial_views",
     "undo_application",
     "wait",
+    "waiting_views",
 ]
 
 
@@ -124,7 +128,7 @@ def init_app(app: Flask) -> None:
         ),
         hours_views.SECTION,
         Panel("home-runs", "home", 80, "automations/_home.html", _recent),
-        Holding("rules", "rules that name them", operations.rules_with_person, operations.replace_person),
+        Holding("rules", "rules that name them", references.rules_with_person, references.replace_person),
         Search("automations", "Automations", 60, _find),
     )
 

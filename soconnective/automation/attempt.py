@@ -11,6 +11,7 @@ from soconnective.automation.candidates import Rule
 from soconnective.automation.definition import parse
 from soconnective.automation.execution import Job, execute
 from soconnective.automation.models import AutomationRun, AutomationVersion
+from soconnective.automation.references import replaced_since
 from soconnective.automation.trace import Run
 from soconnective.core import clock
 from soconnective.core.db import db
@@ -33,13 +34,15 @@ def with_record_of_now(event: DomainEvent) -> DomainEvent | None:
 
 
 def rule_at(automation_id: int, number: int) -> Rule | None:
-    """A rule as it was at version `number`."""
-    text = db.session.scalar(
-        select(AutomationVersion.definition).where(
+    """A rule as it was at version `number`; what it names and was replaced since is replaced here too."""
+    version = db.session.execute(
+        select(AutomationVersion.definition, AutomationVersion.saved_at).where(
             AutomationVersion.automation_id == automation_id, AutomationVersion.number == number
         )
-    )
-    return None if text is None else Rule(automation_id, number, parse(text))
+    ).first()
+    if version is None:
+        return None
+    return Rule(automation_id, number, replaced_since(parse(version.definition), version.saved_at))
 
 
 def perform(run: Run, rule: Rule, start: int = 0, done: frozenset[int] = frozenset()) -> None:

@@ -268,6 +268,10 @@ class Action(Piece):
         """
         return dict.fromkeys(self.writes, ANY)
 
+    def started(self) -> Sequence[int]:
+        """The rules that it starts, by id. For the linter."""
+        return ()
+
     def run(self, context: RunContext) -> StepResult:
         raise NotImplementedError(type(self).__name__)
 

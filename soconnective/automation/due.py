@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.candidates import Rule, candidates
-from soconnective.automation.due_models import due
+from soconnective.automation.due_models import LIVE, due
 from soconnective.automation.hours import work_hours
 from soconnective.automation.timed import Due, Timed, names_ending
 from soconnective.automation.timed_dates import DateReached
@@ -28,7 +28,7 @@ from soconnective.events import DomainEvent
 from soconnective.jobs import enqueue
 
 log = logging.getLogger(__name__)
-PLAN = "automation.plan_due"
+PLAN, FIRE, SCHEDULE = "automation.plan_due", "automation.fire_due", "automation.run_schedule"
 Wants = dict[tuple[int, int], Due | None]  # (rule, record) -> when it is due, if it is
 _c = due.c
 
@@ -213,15 +213,29 @@ def plan_one(
     )
 
 
+def forget(
+    session: OrmSession, tenant_id: int, record_type: str, ids: Sequence[int], rule: Rule, until: datetime
+) -> None:
+    """Delete what is still due for these records at a moment up to `until`."""
+    mine = (_c.tenant_id == tenant_id, _c.automation_id == rule.id, _c.record_type == record_type)
+    session.connection().execute(delete(due).where(*mine, _c.record_id.in_(ids), LIVE, _c.at <= until))
+
+
+def plan_again(session: OrmSession, tenant_id: int, rule_id: int) -> None:
+    """Let the tick take once more what was taken and held, because the rule was paused."""
+    held = (_c.tenant_id == tenant_id, _c.automation_id == rule_id, _c.state == "taken")
+    session.connection().execute(update(due).where(*held).values(state="planned"))
+
+
 def mark_fired(session: OrmSession, tenant_id: int, row_id: int) -> None:
     values = {"state": "fired", "fired_at": clock.now()}
     session.connection().execute(update(due).where(_c.tenant_id == tenant_id, _c.id == row_id).values(values))
 
 
 def fire_once(
-    session: OrmSession, tenant_id: int, record_type: str, ids: Sequence[int], rule: Rule, want: Due
+    session: OrmSession, tenant_id: int, record_type: str, wants: Mapping[int, Due], rule: Rule
 ) -> list[int]:
-    """Note that these records fire for this rule and value now; those that did not before."""
+    """Note that each of these records fires for this rule and what it is due for now; those that did not before."""
     now, connection = clock.now(), session.connection()
     rows = [
         {
@@ -229,8 +243,8 @@ def fire_once(
             "state": "fired",
             "fired_at": now,
         }
-        for record_id in ids
+        for record_id, want in wants.items()
     ]
     made = connection.execute(_insert(connection).values(rows).returning(_c.record_id)) if rows else ()
     found = {row.record_id for row in made}
-    return [record_id for record_id in ids if record_id in found]
+    return [record_id for record_id in wants if record_id in found]

@@ -8,14 +8,16 @@ behind our back, a rule switched off, another time zone or other hours are respe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
 
-from soconnective.automation.due import due_of, mark_fired, value_text
+from soconnective.automation.due import FIRE, SCHEDULE, due_of, mark_fired, value_text
+from soconnective.automation.due_missed import is_over
 from soconnective.automation.due_models import EVERY_RECORD, PLANNED, AutomationDue, due
-from soconnective.automation.due_plan import rule_now, values_of
+from soconnective.automation.due_plan import rule_of, values_of
 from soconnective.automation.hours import work_hours
 from soconnective.automation.models import Automation
 from soconnective.automation.timed import Timed, addressed_event, schedule_actor
@@ -25,12 +27,11 @@ from soconnective.core.db import db, read_transaction, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.core.workspace import workspace_ids
 from soconnective.events import tell
-from soconnective.jobs import Again, Job, JobKind, Tick, enqueue, register_job, register_tick
-from soconnective.jobs.upkeep import enqueue_everywhere, prune
+from soconnective.jobs import Again, Job, JobKind, Tick, enqueue, register_daily, register_job, register_tick
+from soconnective.jobs.upkeep import prune
 
 SLICE = 200
 MOST_SLICES = 20  # of one workspace in one tick: then it is the others' turn
-FIRE, SCHEDULE = "automation.fire_due", "automation.run_schedule"
 KEPT = timedelta(days=400)
 ACTOR = Actor("schedule", None, "Schedule")
 _c: Any = due.c
@@ -99,7 +100,10 @@ def held(job: Job) -> AutomationDue | None:
 
 @register_job
 class FireDue(JobKind):
-    """Tells the event of one due row; the rule runs in this transaction, fenced as ever."""
+    """Tells the event of one due row; the rule runs in this transaction, fenced as ever.
+
+    A rule that is off meanwhile is asked, and its run says that it was off. The row of one that is paused is held.
+    """
 
     kind = FIRE
     label = "A rule is due"
@@ -111,25 +115,33 @@ class FireDue(JobKind):
         row = held(job)
         if row is None:  # moved, taken back, or fired
             return
-        rule = rule_now(row.automation_id)
-        trigger = rule.definition.trigger if rule else None
-        if rule is None or not isinstance(trigger, Timed) or trigger.record_type != row.record_type:
+        found = db.session.get_one(Automation, row.automation_id)
+        if found.holds:
+            return
+        rule = rule_of(found)
+        trigger = rule.definition.trigger
+        if found.deleted_at or not isinstance(trigger, Timed) or trigger.record_type != row.record_type:
             db.session.delete(row)
             return
         value = values_of(trigger, [row.record_id]).get(row.record_id)
         want = due_of(trigger, value, work_hours())
-        if want is None or (want[0] != row.due_value and _has_fired(row, value_text(value))):
+        is_to_come = want is not None and want[1] > clock.now()
+        has_fired = want is not None and want[0] != row.due_value and _has_fired(row, value_text(value))
+        if want is None or has_fired or (is_to_come and not found.looks):
             db.session.delete(row)
-        elif want[1] > clock.now():
+        elif is_to_come:
             row.due_value, row.at, row.state = want[0], want[1], "planned"
         else:
             actor = schedule_actor(rule.id, rule.definition.name)
-            event = addressed_event(trigger.type_id, row.record_id, rule.id, actor, want[1])
+            is_off = is_over(found, want[1])
+            event = addressed_event(
+                trigger.type_id, row.record_id, rule.id, actor, want[1], is_shown=not is_off
+            )
             if event is None:
                 db.session.delete(row)
                 return
             mark_fired(db.session(), row.tenant_id, row.id)
-            tell(db.session(), [event])
+            tell(db.session(), [replace(event, rules="log") if is_off else event])
 
 
 def _has_fired(row: AutomationDue, value: str) -> bool:
@@ -142,7 +154,6 @@ def _has_fired(row: AutomationDue, value: str) -> bool:
     return db.session.scalars(same).first() is not None
 
 
-@register_job
 class ForgetDue(JobKind):
     """Deletes rows that fired long ago; their moments are over, so they could not be planned again."""
 
@@ -153,13 +164,9 @@ class ForgetDue(JobKind):
         return Again(job.payload) if prune(due, SLICE * 5, *is_old) else None
 
 
-def _forget(now: datetime) -> None:
-    enqueue_everywhere(ForgetDue.kind, f"{ForgetDue.kind}-{now:%Y-%m-%d}")
-
-
 def _tick(now: datetime) -> None:
     take_due(now)
 
 
 register_tick(Tick("automation_due", timedelta(seconds=30), _tick))
-register_tick(Tick("forget_due", timedelta(hours=6), _forget))
+register_daily(ForgetDue, "forget_due")

@@ -14,7 +14,8 @@ from sqlalchemy import delete, select
 
 from soconnective.automation.candidates import Rule
 from soconnective.automation.definition import parse
-from soconnective.automation.due import PLAN, Wants, due_of, plan_one, settle
+from soconnective.automation.due import PLAN, SCHEDULE, Wants, due_of, plan_again, plan_one, settle
+from soconnective.automation.due_missed import Gap, end_of
 from soconnective.automation.due_models import EVERY_RECORD, LIVE, due
 from soconnective.automation.hours import work_hours
 from soconnective.automation.models import Automation, AutomationVersion
@@ -31,6 +32,7 @@ from soconnective.core.tenancy import current_tenant_id
 from soconnective.jobs import Again, Job, JobKind, enqueue, register_job
 
 SLICE = 500
+OVER = 2**62  # where a job stands that has seen every record
 _c: Any = due.c
 
 
@@ -40,10 +42,10 @@ def is_timed(trigger: str) -> bool:
     return cls is not None and issubclass(cls, Timed | ScheduleDue)
 
 
-def rule_changed(rule: Automation, trigger_before: str = "") -> None:
-    """A rule was saved or switched: let a job plan, or take back, what it waits for."""
+def rule_changed(rule: Automation, trigger_before: str = "", **marks: str) -> None:
+    """A rule was saved or switched: let a job plan, or take back, what it waits for. `marks` is said by `switch`."""
     if is_timed(rule.trigger) or is_timed(trigger_before):
-        enqueue(PLAN, {"automation_id": rule.id, "since": plain(clock.now())})
+        enqueue(PLAN, {"automation_id": rule.id, "since": plain(clock.now()), **marks})
 
 
 def plan_all() -> None:
@@ -52,11 +54,8 @@ def plan_all() -> None:
         rule_changed(rule)
 
 
-def rule_now(automation_id: int) -> Rule | None:
-    """The rule as it is now, also in the shadow; None if it is off or gone."""
-    found = db.session.get(Automation, automation_id)
-    if found is None or not found.looks:
-        return None
+def rule_of(found: Automation) -> Rule:
+    """The rule as it is now, whatever state it is in."""
     version = db.session.scalars(
         select(AutomationVersion).where(
             AutomationVersion.automation_id == found.id, AutomationVersion.number == found.definition_number
@@ -69,7 +68,8 @@ def rule_now(automation_id: int) -> Rule | None:
 class PlanDue(JobKind):
     """One rule, all records or one (`record_id`); `after` is the record with which the last slice ended.
 
-    What has become due `since` it was asked for is planned too, and fires late: the job itself may come late.
+    What has become due `since` it was asked for is planned too, and fires late: the job itself may come late. Since a
+    rule was paused, if it was `resumed`; what fell due between `off_since` and `since` is written down as skipped.
     """
 
     kind = PLAN
@@ -81,24 +81,43 @@ class PlanDue(JobKind):
         return f"“{rule.name}”{done}" if rule else "a rule that is gone"
 
     def run(self, job: Job) -> Again | None:
-        rule, since = (
-            rule_now(int(job.payload["automation_id"])),
-            datetime.fromisoformat(job.payload["since"]),
-        )
-        trigger = rule.definition.trigger if rule else None
-        if rule is None or not isinstance(trigger, Timed | ScheduleDue):
-            return _take_back(job, None)
+        found = db.session.get(Automation, int(job.payload["automation_id"]))
+        if found is None or found.deleted_at is not None or not is_timed(found.trigger):
+            return _take_back(job)
+        if found.holds:  # it is all looked at again when the rule is resumed
+            return None
+        if not found.looks:
+            plan_again(db.session(), found.tenant_id, found.id)
+            return _take_back(job, _c.at > datetime.fromisoformat(job.payload["since"]))
+        since = datetime.fromisoformat(job.payload["since"])
+        return self._plan(job, rule_of(found), max(since, end_of(found) or since))
+
+    def _plan(self, job: Job, rule: Rule, since: datetime) -> Again | None:
+        trigger = rule.definition.trigger
+        stale = (_c.number != rule.number, _c.at > clock.now())
+        if "resumed" in job.payload and "after" not in job.payload:
+            resume(rule)
+        gap = Gap.of(job.payload) if job.payload.get("after") != OVER else None
         if isinstance(trigger, ScheduleDue):
             _plan_schedule(rule, trigger, since)
-            return _take_back(job, rule)
+            if gap is not None:
+                gap.close(rule, trigger)
+            return _take_back(job, *stale)
+        if not isinstance(trigger, Timed):  # it does not read any more
+            return _take_back(job)
         if (one := job.payload.get("record_id")) is not None:
             _plan(rule, trigger, [int(one)], since)
             return None
-        ids = _next_ids(trigger, int(job.payload.get("after", 0)), since)
-        _plan(rule, trigger, ids, since)
+        ids = _next_ids(trigger, int(job.payload.get("after", 0)), gap.start if gap else since)
+        wants = _plan(rule, trigger, ids, since)
+        if gap is not None:
+            gap.look(rule, trigger, wants)
         if len(ids) < SLICE:
-            return _take_back(job, rule)
-        return Again({**job.payload, "after": ids[-1], "done": job.payload.get("done", 0) + len(ids)})
+            if gap is not None:
+                gap.close(rule, trigger)
+            return _take_back(job, *stale)
+        done = job.payload.get("done", 0) + len(ids)
+        return Again({**job.payload, **(gap.so_far if gap else {}), "after": ids[-1], "done": done})
 
 
 def _next_ids(trigger: Timed, after: int, since: datetime) -> list[int]:
@@ -117,11 +136,12 @@ def _column(trigger: DateReached) -> Any:
     return known.column() if known is not None and known.column is not None else None
 
 
-def _plan(rule: Rule, trigger: Timed, ids: list[int], since: datetime) -> None:
+def _plan(rule: Rule, trigger: Timed, ids: list[int], since: datetime) -> Wants:
     session, hours = db.session(), work_hours()
     values = values_of(trigger, ids)
     wants = {(rule.id, one): due_of(trigger, values.get(one), hours) for one in ids}
     settle(session, current_tenant_id(), trigger.record_type, wants, {rule.id: rule.number}, since)
+    return wants
 
 
 def values_of(trigger: Timed, ids: list[int]) -> dict[int, Any]:
@@ -151,14 +171,24 @@ def plan_next(rule: Rule, trigger: ScheduleDue) -> None:
         )
 
 
-def _take_back(job: Job, rule: Rule | None) -> Again | None:
-    """Delete what the rule waits for no more: all of it if it is off, else what an earlier version planned."""
-    stale = [_c.tenant_id == current_tenant_id(), _c.automation_id == job.payload["automation_id"], LIVE]
-    if rule is not None:
-        stale += [_c.number != rule.number, _c.at > clock.now()]
+def resume(rule: Rule) -> None:
+    """Let come what was held while the rule was paused: due rows, and the rest of a schedule."""
+    plan_again(db.session(), current_tenant_id(), rule.id)
+    for job in db.session.scalars(select(Job).where(Job.kind == SCHEDULE, Job.state == "ready")):
+        if job.payload["automation_id"] == rule.id:
+            job.next_at = clock.now()
+
+
+def _take_back(job: Job, *which: Any) -> Again | None:
+    """Delete what the rule waits for no more: all of it, or `which`."""
+    stale = (
+        _c.tenant_id == current_tenant_id(),
+        _c.automation_id == job.payload["automation_id"],
+        LIVE,
+        *which,
+    )
     some = select(_c.id).where(*stale).limit(SLICE)
     gone = db.session.connection().execute(delete(due).where(_c.id.in_(some.scalar_subquery())))
     if gone.rowcount < SLICE:
         return None
-    after = 2**62 if rule is not None else 0
-    return Again({**job.payload, "after": after})
+    return Again({**job.payload, "after": OVER})

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from soconnective.automation.candidates import Rule
-from soconnective.automation.due import fire_once, mark_fired
-from soconnective.automation.due_fire import SCHEDULE, held, name_of
-from soconnective.automation.due_plan import plan_next, rule_now
+from soconnective.automation.due import SCHEDULE, fire_once, mark_fired
+from soconnective.automation.due_fire import held, name_of
+from soconnective.automation.due_missed import is_over
+from soconnective.automation.due_plan import plan_next, rule_of
+from soconnective.automation.models import Automation
 from soconnective.automation.timed import addressed_event, schedule_actor
 from soconnective.automation.timed_schedule import ScheduleDue
+from soconnective.automation.waiting import LOOK_AGAIN
 from soconnective.core import clock
 from soconnective.core.conditions import Now, where
 from soconnective.core.conditions.evaluate import CannotTell
@@ -40,23 +44,29 @@ class RunSchedule(JobKind):
 
     def run(self, job: Job) -> Again | None:
         moment = job.payload.get("moment")
-        if moment is None:
-            row = held(job)
-            if row is None:
-                return None
-            rule = rule_now(row.automation_id)
-            if rule is None or not isinstance(rule.definition.trigger, ScheduleDue):
+        row = held(job) if moment is None else None
+        if moment is None and row is None:
+            return None
+        found = db.session.get_one(Automation, int(job.payload["automation_id"]))
+        if (
+            found.holds
+        ):  # its row stays as it is; the rest of what was begun is looked at again, or when it is resumed
+            return Again(job.payload, clock.now() + LOOK_AGAIN) if moment else None
+        rule = rule_of(found)
+        trigger = rule.definition.trigger
+        if found.deleted_at is not None or not isinstance(trigger, ScheduleDue):
+            if row is not None:
                 db.session.delete(row)
-                return None
-            at = row.at
+            return None
+        if row is not None:
             mark_fired(db.session(), row.tenant_id, row.id)
-            plan_next(rule, rule.definition.trigger)
-        else:
-            rule, at = rule_now(int(job.payload["automation_id"])), datetime.fromisoformat(moment)
-        if rule is None or not isinstance(rule.definition.trigger, ScheduleDue):
-            return None  # switched off meanwhile: the rest does not come
-        ids = _next_ids(rule, rule.definition.trigger.record_type, int(job.payload.get("after", 0)))
-        _tell(rule, rule.definition.trigger, ids, at)
+            if found.looks:
+                plan_next(rule, trigger)
+            if found.looks and is_over(found, row.at):  # counted, see there
+                return None
+        at = row.at if row is not None else datetime.fromisoformat(str(moment))
+        ids = _next_ids(rule, trigger.record_type, int(job.payload.get("after", 0)))
+        _tell(rule, trigger, ids, at, found.looks)
         if len(ids) < SLICE:
             return None
         done = job.payload.get("done", 0) + len(ids)
@@ -74,10 +84,11 @@ def _next_ids(rule: Rule, record_type: str, after: int) -> list[int]:
     return list(db.session.scalars(statement))
 
 
-def _tell(rule: Rule, trigger: ScheduleDue, ids: list[int], at: datetime) -> None:
+def _tell(rule: Rule, trigger: ScheduleDue, ids: list[int], at: datetime, looks: bool) -> None:
+    """A rule that was switched off when this had begun is only asked: each run says that it was off."""
     session, actor = db.session(), schedule_actor(rule.id, rule.definition.name)
-    want = (at.isoformat(), at)
-    for record_id in fire_once(session, current_tenant_id(), trigger.record_type, ids, rule, want):
+    wants = dict.fromkeys(ids, (at.isoformat(), at))
+    for record_id in fire_once(session, current_tenant_id(), trigger.record_type, wants, rule):
         event = addressed_event(trigger.type_id, record_id, rule.id, actor, at, is_shown=False)
         if event is not None:
-            tell(session, [event])
+            tell(session, [event if looks else replace(event, rules="log")])

@@ -31,6 +31,8 @@ from soconnective.events import DomainEvent, Reaction, number
 
 log = logging.getLogger(__name__)
 TROUBLE = ("failed", "partly_succeeded")
+LOGGED = "would have run; whoever made this change asked to only log it"
+OFF = "would have run; the rule was switched off"
 TOGETHER = 50  # rules in one savepoint: after them the bounds are looked at again
 
 
@@ -136,26 +138,31 @@ def _find(session: OrmSession, events: Sequence[DomainEvent]) -> dict[str, list[
         return {}
 
 
-def _find_addressed(session: OrmSession, events: Sequence[DomainEvent]) -> dict[int, Rule]:
-    """The rules that `events` are addressed to, by id."""
-    ids = {event.rule_id for event in events if event.rule_id is not None}
-    if not ids:
-        return {}
+def _find_addressed(session: OrmSession, events: Sequence[DomainEvent]) -> dict[tuple[int, str], Rule]:
+    """The rules that `events` are addressed to, by id and by what is said of them: to log, one that is off does too."""
+    found: dict[tuple[int, str], Rule] = {}
     try:
-        return addressed(session, events[0].tenant_id, ids)
+        for mode in {event.rules for event in events if event.rule_id is not None}:
+            ids = {event.rule_id for event in events if event.rule_id is not None and event.rules == mode}
+            rules = addressed(session, events[0].tenant_id, ids, also_off=mode == "log")
+            found |= {(rule_id, mode): rule for rule_id, rule in rules.items()}
     except Exception:
         log.exception(
             "the rules that events are addressed to could not be read; the save goes on without them"
         )
         require_alive(session)
         return {}
+    return found
 
 
-def _own(event: DomainEvent, rules: dict[str, list[Rule]], meant: dict[int, Rule]) -> Sequence[Rule]:
+def _own(
+    event: DomainEvent, rules: dict[str, list[Rule]], meant: dict[tuple[int, str], Rule]
+) -> Sequence[Rule]:
     """The rules that look at `event`: those of its name, or the one that it is addressed to."""
     if event.rule_id is None:
         return rules.get(event.name, ())
-    return (meant[event.rule_id],) if event.rule_id in meant else ()
+    found = meant.get((event.rule_id, event.rules))
+    return (found,) if found is not None else ()
 
 
 def _run_chain(
@@ -231,10 +238,7 @@ def _judge(session: OrmSession, event: DomainEvent, rule: Rule, chain: Chain) ->
         if not verdict.matched:
             run.outcome, run.detail = "not_matched", verdict.reason
         elif event.rules == "log":
-            run.outcome, run.detail = (
-                "skipped",
-                "would have run; whoever made this change asked to only log it",
-            )
+            run.outcome, run.detail = "skipped", LOGGED if event.rule_id is None else OFF
         elif reason := chain.stopped(event, rule):
             run.outcome, run.detail = "skipped", f"stopped: {reason}"
         elif reason := chain.breaker.admit(rule):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from time import perf_counter
 from typing import Any
 
@@ -13,12 +14,14 @@ from soconnective.automation import engine
 from soconnective.automation.attempt import perform, rule_at, stored_event, with_record_of_now
 from soconnective.automation.candidates import Rule
 from soconnective.automation.models import Automation, AutomationRun
+from soconnective.automation.timed import LATE, span_text
 from soconnective.automation.trace import Run
 from soconnective.automation.trouble import Failure, tell_trouble
-from soconnective.automation.waiting import KIND, end
+from soconnective.automation.waiting import KIND, LOOK_AGAIN, end, hold, is_catching_up
+from soconnective.core import clock
 from soconnective.core.db import db
 from soconnective.events import DomainEvent
-from soconnective.jobs import Job, JobKind, register_job
+from soconnective.jobs import Again, Job, JobKind, register_job
 
 
 @register_job
@@ -33,18 +36,13 @@ class GoOn(JobKind):
         rule = db.session.get(Automation, payload.get("automation_id") or 0)
         return rule.name if rule else "a rule that is gone"
 
-    def run(self, job: Job) -> None:
+    def run(self, job: Job) -> Again | None:
         run = _waiting(job)
         if run is None:
-            return
-        event = with_record_of_now(stored_event(run))
-        rule = _rule(run)
-        if event is None:
-            end(run, "its record was deleted")
-        elif rule is None:
-            end(run, "the rule was switched off or deleted")
-        else:
-            _go_on(run, rule, event, int(job.payload["step"]), bool(job.payload.get("woken")))
+            return None
+        if job.payload.get("held") and is_catching_up(job.payload["automation_id"]):
+            return Again(job.payload, clock.now() + LOOK_AGAIN)
+        return go_on(run, job.payload)
 
     def gave_up(self, job: Job, reason: str) -> None:
         run = _waiting(job)
@@ -72,26 +70,34 @@ def _waiting(job: Job) -> AutomationRun | None:
     return run if is_open else None
 
 
-def _rule(run: AutomationRun) -> Rule | None:
-    """The rule as it was when the run began; None if it may not run any more."""
+def go_on(run: AutomationRun, payload: Mapping[str, Any]) -> Again | None:
+    """Go on with a waiting run as its job says; one whose rule is paused is held, which is said by an answer."""
+    event = with_record_of_now(stored_event(run))
     now = db.session.get(Automation, run.automation_id)
-    if now is None or now.deleted_at is not None or not now.is_active:
-        return None
-    return rule_at(now.id, run.automation_number or 0)
+    rule = rule_at(now.id, run.automation_number or 0) if now else None
+    if event is None:
+        end(run, "its record was deleted")
+    elif now is None or rule is None or now.deleted_at is not None:
+        end(run, "the rule was deleted")
+    elif now.paused_at is not None:
+        return Again({**payload, "held": True}, hold(run))
+    else:
+        _go_on(run, rule, event, payload)
+    return None
 
 
-def _go_on(row: AutomationRun, rule: Rule, event: DomainEvent, step: int, is_woken: bool) -> None:
+def _go_on(row: AutomationRun, rule: Rule, event: DomainEvent, payload: Mapping[str, Any]) -> None:
     began = perf_counter()
     run = Run(
         event,
         rule.id,
         rule.number,
-        steps=_passed(row.trace, is_woken),
+        steps=_passed(row.trace, _said(row, payload)),
         checks=row.trace.get("checks", []),
         attempt=row.attempt,
     )
     run.kept = len(run.steps)
-    perform(run, rule, step)
+    perform(run, rule, int(payload["step"]))
     made = run.as_row()
     for name in ("outcome", "detail", "trace", "planned_at", "waits_for"):
         setattr(row, name, made[name])
@@ -99,10 +105,18 @@ def _go_on(row: AutomationRun, rule: Rule, event: DomainEvent, step: int, is_wok
     engine.tell_of_later(db.session(), run, current_app.config["SOCONNECTIVE_BREAKER_FAILURES"])
 
 
-def _passed(trace: Mapping[str, Any], is_woken: bool) -> list[dict[str, Any]]:
+def _said(row: AutomationRun, payload: Mapping[str, Any]) -> str:
+    """How the wait ended; one that ended late says so."""
+    said = "waited until it happened" if payload.get("woken") else "waited"
+    late = clock.now() - row.planned_at if row.planned_at else timedelta()
+    if payload.get("held"):
+        return f"{said}; held while the rule was paused, {span_text(late)} late"
+    return f"{said}; went on {span_text(late)} late" if late > LATE else said
+
+
+def _passed(trace: Mapping[str, Any], said: str) -> list[dict[str, Any]]:
     """The steps so far, the wait among them over."""
-    said = {"text": "waited until it happened" if is_woken else "waited"}
     return [
-        {**step, **said, "outcome": "succeeded"} if step["outcome"] == "waiting" else dict(step)
+        {**step, "text": said, "outcome": "succeeded"} if step["outcome"] == "waiting" else dict(step)
         for step in trace.get("steps", ())
     ]

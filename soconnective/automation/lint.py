@@ -1,7 +1,8 @@
 """What looks wrong about rules that can be saved: said in words with what to do, never in the way.
 
 About one rule: conditions that cannot hold, branches that are never taken, steps after a stop, a rule that would
-start itself, and what its pieces warn of (no mail account, an endpoint that is off). About several: two that do the same, two that write one field at one moment, rules that go round.
+start itself, and what its pieces warn of (no mail account, an endpoint that is off). About several: two that do
+the same, two that write one field at one moment, rules that go round, by what they change or by starting each other.
 It may miss things; what it calls impossible is so. References to what is gone are `Definition.problems`.
 """
 
@@ -16,11 +17,11 @@ from sqlalchemy import select
 
 from soconnective.automation.contracts import ANY
 from soconnective.automation.definition import Definition, parse
-from soconnective.automation.flow import Control, If, flow_of
+from soconnective.automation.flow import Control, If, asleep, flow_of
 from soconnective.automation.models import Automation, AutomationVersion
-from soconnective.core.conditions import Field, Group, Test, fields_of, never_holds
+from soconnective.core.conditions import Field, Group, Test, each_test, fields_of, never_holds
 from soconnective.core.db import db
-from soconnective.core.registry import registry
+from soconnective.core.registry import people, registry
 
 EXCLUDE = "Make one rule of them, or give them conditions that exclude each other."
 ROUND = "Each runs once per change and is then stopped. Add a condition that no longer holds the second time."
@@ -72,6 +73,7 @@ def alone(definition: Definition) -> list[str]:
     elif flow_of(definition.steps).problems == ():
         found += _branches(definition, fields)
     found += _after_stops(definition)
+    found += _gone_people(definition)
     found += definition.trigger.warnings()
     for number, step in enumerate(definition.steps, start=1):
         found += [] if step.is_off else [f"Step {number}: {said}" for said in step.warnings()]
@@ -115,13 +117,31 @@ def _after_stops(definition: Definition) -> Iterator[str]:
             yield f"Step {index + 2} is never reached: step {index + 1} stops before it. Move or remove one of them."
 
 
+def _gone_people(definition: Definition) -> Iterator[str]:
+    """Conditions that ask for somebody who is no longer a member."""
+    trees = [(definition.conditions.tree, "its conditions")]
+    trees += [
+        (s.settings.conditions, f"step {n}") for n, s in enumerate(definition.steps, 1) if isinstance(s, If)
+    ]
+    for tree, where in trees:
+        for _path, test in each_test(tree):
+            field = definition.conditions.fields.get(test.field)
+            if field is None or field.refers_to != "person" or test.value is None:
+                continue
+            asked, known = test.value if isinstance(test.value, list) else [test.value], people()
+            for gone in sorted(p.name for p in known.values() if str(p.id) in asked and not p.is_active):
+                yield f"In {where}: {gone} is no longer an active member. Choose somebody else, or take that away."
+
+
 def _written(definition: Definition, only_always: bool = False) -> dict[str, Any]:
     """All that its steps write; only what it always writes at once, if asked for."""
     found: dict[str, Any] = {}
-    for step, depth in zip(definition.steps, flow_of(definition.steps).depths, strict=True):
-        if only_always and step.type_id in ("wait", "stop"):
+    off = asleep(definition.steps)
+    for index, depth in enumerate(flow_of(definition.steps).depths):
+        step = definition.steps[index]
+        if only_always and step.type_id in ("wait", "stop") and index not in off:
             break
-        if step.broken or (only_always and depth):
+        if step.broken or index in off or (only_always and depth):
             continue
         for name, value in step.written(definition.scope).items():
             found[name] = value if name not in found or found[name] == value else ANY
@@ -185,9 +205,13 @@ def _loops(rules: Sequence[Known]) -> Iterator[tuple[int, str]]:
     writes = {rule.id: _written(rule.definition) for rule in rules}
     by_id = {rule.id: rule for rule in rules}
     next_ones = {
-        one.id: [o.id for o in rules if o is not one and _starts(writes[one.id], o.definition)]
+        one.id: [
+            o.id
+            for o in rules
+            if (o is not one and writes[one.id] and _starts(writes[one.id], o.definition))
+            or _calls(one.definition, writes[one.id], o)
+        ]
         for one in rules
-        if writes[one.id]
     }
     for rule in rules:
         way = _way_round(rule.id, next_ones)
@@ -212,6 +236,16 @@ def _starts(written: Mapping[str, Any], other: Definition) -> bool:
     return not never_holds([(other.conditions.tree, True), (Group(items=known), True)], fields)
 
 
+def _calls(one: Definition, written: Mapping[str, Any], other: Known) -> bool:
+    """Whether a step starts the other rule by its name, and that may match then, as far as can be told."""
+    off = asleep(one.steps)
+    if not any(other.id in step.started() for n, step in enumerate(one.steps) if n not in off):
+        return False
+    is_as_it_was = set(written) <= {"run"} and all(step.type_id != "wait" for step in one.steps)
+    before = [(one.conditions.tree, True)] if is_as_it_was else []
+    return not never_holds([*before, (other.definition.conditions.tree, True)], one.conditions.fields)
+
+
 def _way_round(start: int, next_ones: Mapping[int, Sequence[int]]) -> list[int]:
     """The shortest way from a rule back to itself; empty if there is none."""
     queue, came_from = deque([start]), dict[int, int]()
@@ -222,7 +256,7 @@ def _way_round(start: int, next_ones: Mapping[int, Sequence[int]]) -> list[int]:
                 way = [start, here]
                 while way[-1] != start:
                     way.append(came_from[way[-1]])
-                return [*reversed(way[1:]), start] if here != start else []
+                return [*reversed(way[1:]), start] if here != start else [start, start]
             if there not in came_from:
                 came_from[there] = here
                 queue.append(there)

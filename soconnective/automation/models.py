@@ -66,6 +66,8 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
         UtcDateTime
     )  # by the breaker, until somebody resumes it
     paused_why: Mapped[str | None] = mapped_column(Text)
+    off_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # a person said so; None while it looks
+    gap: Mapped[dict[str, Any] | None] = mapped_column(Json)  # see `automation.due_missed`
     key: Mapped[str | None] = mapped_column(
         String(140)
     )  # its name in rules as text; stays when it is renamed
@@ -80,6 +82,11 @@ class Automation(TenantOwned, Timestamped, Versioned, CreatedBy, Base):
     def is_published(self) -> bool:
         """Whether it has ever done anything: a rule that is only a draft has no version and no trigger yet."""
         return self.definition_number > 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether what comes up while it does not look is kept for later: it is paused, and nobody said off."""
+        return self.paused_at is not None and not self.looks and self.off_since is None
 
     @property
     def state(self) -> str:
@@ -142,6 +149,18 @@ class AutomationDraft(TenantOwned, Base):
     saved_by_kind: Mapped[str] = mapped_column(String(20), default="system")
     saved_by_id: Mapped[int | None] = mapped_column(BigId)
     saved_by_name: Mapped[str] = mapped_column(String(200), default="")
+
+
+class AutomationReplacement(TenantOwned, Base):
+    """What took the place of something that went (a stage, a tag, a person): what began at an older version follows."""
+
+    __tablename__ = "automation_replacements"
+    __table_args__ = tenant_table(Index("ix_automation_replacements_at", "tenant_id", "at"))
+
+    kind: Mapped[str] = mapped_column(String(40))
+    old_id: Mapped[int] = mapped_column(BigId)
+    new_id: Mapped[int] = mapped_column(BigId)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
 
 
 class AutomationTurn(TenantOwned, Base):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import func, select
 
-from soconnective.automation.definition import Definition, build, parse
+from soconnective.automation.definition import Definition, build
 from soconnective.automation.due_plan import rule_changed
 from soconnective.automation.keys import free_key
 from soconnective.automation.models import (
     Automation,
-    AutomationDraft,
     AutomationRun,
     AutomationStep,
     AutomationVersion,
 )
+from soconnective.automation.switching import finish_held, switch
 from soconnective.core import clock
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
@@ -29,7 +28,8 @@ def create_automation(definition: Definition, is_active: bool = False) -> Automa
     rule = fresh_rule(definition.name)
     rule.key = free_key(definition.name)
     _apply(rule, definition)
-    _switch(rule, is_active)
+    if is_active:
+        switch(rule, "on")
     db.session.add(rule)
     db.session.flush()
     _write_steps(rule, definition)
@@ -56,17 +56,20 @@ def fresh_rule(name: str) -> Automation:
 def update_automation(rule: Automation, definition: Definition, is_active: bool | None = None) -> Automation:
     """Save `rule` anew. What it does gets a new number only if it does something else than before."""
     _require_sense(definition)
-    before, trigger_before = current_version(rule), rule.trigger
+    before, trigger_before, marks = current_version(rule), rule.trigger, {}
+    settings_before = rule.trigger_settings
     _apply(rule, definition)
-    if is_active is not None:
-        _switch(rule, is_active)
+    if rule.off_since and (rule.trigger, rule.trigger_settings) != (trigger_before, settings_before):
+        rule.off_since = clock.now()  # what it was due for until now was something else
+    if is_active is not None and is_active != rule.is_active:
+        marks = switch(rule, "on" if is_active else "off")
     if before is None or before.definition != definition.to_text():
         for step in _steps_of(rule):
             db.session.delete(step)
         db.session.flush()
         _write_steps(rule, definition)
         _keep_version(rule, definition)
-    rule_changed(rule, trigger_before)
+    rule_changed(rule, trigger_before, **marks)
     return rule
 
 
@@ -81,9 +84,15 @@ def set_state(rule: Automation, state: str) -> Automation:
         raise Refused("This is a draft. Publish it, then it can be switched on.")
     if state != "off":
         _require_sense(definition_of(rule))
-    rule.is_shadow = state == "shadow"
-    _switch(rule, state == "on")
-    rule_changed(rule)
+    rule_changed(rule, **switch(rule, state))
+    return rule
+
+
+def let_finish(rule: Automation) -> Automation:
+    """Let go on what a paused rule holds; the rule itself is off then. Raises `Refused` if it holds nothing."""
+    if rule.paused_at is None:
+        raise Refused("The rule is not paused any more: what waits goes on by itself.")
+    rule_changed(rule, **finish_held(rule))
     return rule
 
 
@@ -103,7 +112,7 @@ def duplicate_automation(rule: Automation) -> Automation:
 
 def delete_automation(rule: Automation) -> None:
     """Hide the rule and switch it off; its versions and runs stay."""
-    rule.is_active = rule.is_shadow = False
+    switch(rule, "off")
     rule.deleted_at = clock.now()
     rule_changed(rule)
 
@@ -143,22 +152,6 @@ def mark_failures_seen() -> int:
     return len(failed)
 
 
-def replace_person(old_id: int, new_id: int | None) -> int:
-    """Hand over the fixed persons in rules from a member who leaves; returns how many rules changed."""
-    changed = 0
-    for draft in db.session.scalars(select(AutomationDraft)):
-        made = parse(draft.definition)
-        steps = tuple(_with_person(step, old_id, new_id) for step in made.steps)
-        draft.definition = replace(made, steps=steps).to_text()
-    for rule in db.session.scalars(select(Automation).where(Automation.deleted_at.is_(None))):
-        definition = definition_of(rule)
-        steps = tuple(_with_person(step, old_id, new_id) for step in definition.steps)
-        if any(a is not b for a, b in zip(steps, definition.steps, strict=True)):
-            rewrite(rule, replace(definition, steps=steps))
-            changed += 1
-    return changed
-
-
 def rewrite(rule: Automation, definition: Definition) -> None:
     """A new version of what `rule` does, made because something that it names goes; not asked whether it makes sense."""
     _apply(rule, definition)
@@ -167,23 +160,6 @@ def rewrite(rule: Automation, definition: Definition) -> None:
     db.session.flush()
     _write_steps(rule, definition)
     _keep_version(rule, definition)
-
-
-def rules_with_person(person_id: int) -> int:
-    """How many rules name this person in a step."""
-    rules = db.session.scalars(select(Automation).where(Automation.deleted_at.is_(None)))
-    return sum(
-        any(person_id in step.persons(step.settings) for step in definition_of(rule).steps if not step.broken)
-        for rule in rules
-    )
-
-
-def _with_person(step: Any, old_id: int, new_id: int | None) -> Any:
-    """The step with `new_id` in the place of `old_id`; with nobody in it, as the step itself says."""
-    if step.broken or old_id not in step.persons(step.settings):
-        return step
-    settings = step.settings.model_copy(update=step.replaced(step.settings, old_id, new_id))
-    return step.with_settings(settings)
 
 
 def current_version(rule: Automation) -> AutomationVersion | None:
@@ -217,14 +193,6 @@ def _apply(rule: Automation, definition: Definition) -> None:
     rule.on_failure = definition.on_failure
     rule.conditions = definition.conditions.stored()
     rule.updated_at = clock.now()
-
-
-def _switch(rule: Automation, is_active: bool) -> None:
-    if is_active and not rule.is_active:
-        rule.activated_at = clock.now()
-        rule.paused_at = rule.paused_why = None
-        rule.is_shadow = False
-    rule.is_active = is_active
 
 
 def _write_steps(rule: Automation, definition: Definition) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -18,8 +19,9 @@ from soconnective.automation.contracts import Piece
 from soconnective.automation.definition import Definition, parse
 from soconnective.automation.flow import If
 from soconnective.automation.keys import slug
-from soconnective.automation.models import Automation, AutomationDraft
+from soconnective.automation.models import Automation, AutomationDraft, AutomationReplacement
 from soconnective.automation.rule_choice import coming
+from soconnective.core import clock
 from soconnective.core.conditions import Field, Group, Test, each_test
 from soconnective.core.db import db
 from soconnective.core.registry import people
@@ -121,9 +123,12 @@ def rules_naming(kind: str, *ids: int) -> list[Naming]:
 def replace_reference(kind: str, old: int, new: int) -> list[Automation]:
     """Put `new` in the place of `old` in every rule, as new versions; returns the rules that changed.
 
+    Drafts change with them, and what waits at an older version goes on with the replacement (`replaced_since`).
+
     A rule may make no sense afterwards (from a stage to the same stage): its page and the list say so.
     """
     changed, drafts = [], _drafts()
+    db.session.add(AutomationReplacement(kind=kind, old_id=old, new_id=new, at=clock.now()))
     for rule in _rules():
         if (draft := drafts.get(rule.id)) is not None:
             draft.definition = replaced(parse(draft.definition), kind, old, new).to_text()
@@ -138,6 +143,51 @@ def replace_reference(kind: str, old: int, new: int) -> list[Automation]:
     for follow in _followers:
         follow(kind, old, new)
     return changed
+
+
+def replaced_since(definition: Definition, moment: datetime) -> Definition:
+    """A definition of `moment` with all that was replaced since then."""
+    rows = select(AutomationReplacement).where(AutomationReplacement.at > moment)
+    for row in db.session.scalars(rows.order_by(AutomationReplacement.id)):
+        definition = replaced(definition, row.kind, row.old_id, row.new_id)
+    return definition
+
+
+def replace_person(old: int, new: int | None) -> int:
+    """Hand over what rules say of a member who leaves; returns how many rules changed.
+
+    To nobody: steps do without, each as it says itself. A condition that asks for that person is left as it is, and
+    the linter says so: what it should ask for then is for a person to decide.
+    """
+    if new is not None:
+        return len(replace_reference("person", old, new))
+    changed, drafts = 0, _drafts()
+    for rule in _rules():
+        if (draft := drafts.get(rule.id)) is not None:
+            draft.definition = _without(parse(draft.definition), old).to_text()
+        definition = operations.definition_of(rule)
+        fresh = _without(definition, old)
+        if fresh.to_text() != definition.to_text():
+            operations.rewrite(rule, fresh)
+            changed += 1
+    return changed
+
+
+def rules_with_person(person_id: int) -> int:
+    """How many rules name this person."""
+    return len(rules_naming("person", person_id))
+
+
+def _without(definition: Definition, person_id: int) -> Definition:
+    steps = tuple(
+        step
+        if step.broken or person_id not in step.persons(step.settings)
+        else step.with_settings(
+            step.settings.model_copy(update=step.replaced(step.settings, person_id, None))
+        )
+        for step in definition.steps
+    )
+    return replace(definition, steps=steps)
 
 
 def _example_with(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import current_app
@@ -12,8 +12,7 @@ from soconnective.automation.models import AutomationRun
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import current_tenant_id
-from soconnective.jobs import Again, Job, JobKind, Tick, register_job, register_tick
-from soconnective.jobs.upkeep import enqueue_everywhere
+from soconnective.jobs import Again, Job, JobKind, register_daily
 
 _KEPT_AS = {
     "succeeded": "SUCCEEDED", "partly_succeeded": "FAILED", "failed": "FAILED", "not_matched": "NOT_MATCHED",
@@ -58,7 +57,7 @@ def _slice(outcome: str) -> int:
     return int(gone.rowcount)
 
 
-@register_job
+@register_daily
 class PruneRuns(JobKind):
     """`prune()` as a job: each slice is a transaction that ends with the job's next part being due."""
 
@@ -69,10 +68,3 @@ class PruneRuns(JobKind):
             if _slice(outcome):
                 return Again(job.payload)
         return None
-
-
-def _prune(now: datetime) -> None:
-    enqueue_everywhere(PruneRuns.kind, f"{PruneRuns.kind}-{now:%Y-%m-%d}")
-
-
-register_tick(Tick("prune_runs", timedelta(hours=6), _prune))

@@ -14,6 +14,7 @@ from soconnective.automation.picture import Picture, Told, draw
 from soconnective.automation.registry import trigger_types
 from soconnective.automation.views import bp
 from soconnective.automation.waiting import cancel_run
+from soconnective.core import clock
 from soconnective.core.access import current_actor, may
 from soconnective.core.db import db
 from soconnective.core.fields import optional_id
@@ -89,6 +90,7 @@ def run(run_id: int) -> Any:
         version=version,
         picture=_picture(found, version),
         waits_for=_awaited(found),
+        is_held=_is_held(found),
         neighbours=queries.neighbours(found),
         chain=queries.causes(found.event_id),
         caused=queries.caused_by(found),
@@ -121,6 +123,13 @@ def _picture(found: AutomationRun, version: AutomationVersion | None) -> Picture
         told,
         lambda key: f"#trace-{key}" if key in told.steps else checks if key == "if" else "",
     )
+
+
+def _is_held(found: AutomationRun) -> bool:
+    """Whether its moment has come while its rule is paused."""
+    rule = db.session.get(Automation, found.automation_id) if found.automation_id else None
+    is_paused = rule is not None and rule.paused_at is not None and rule.deleted_at is None
+    return is_paused and found.planned_at is not None and found.planned_at <= clock.now()
 
 
 def _awaited(found: AutomationRun) -> str | None:

@@ -7,7 +7,7 @@ over both, each rule runs once for a record in a chain, and after a wait the dep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -58,6 +58,9 @@ class StartRule(Action):
     @classmethod
     def form_for(cls, scope: Scope, values: Mapping[str, Any]) -> type[Form]:
         return _form("StartRuleForm", "Rule", "choose …", startable(scope.record_type), values.get("rule_id"))
+
+    def started(self) -> Sequence[int]:
+        return () if self.settings.rule_id is None else (self.settings.rule_id,)
 
     def run(self, context: RunContext) -> StepResult:
         target = db.session.get(Automation, self.settings.rule_id or 0)

@@ -9,6 +9,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from soconnective.automation import changes, drafts, lint, operations, queries, sweeps
 from soconnective.automation.backtest import start_backtest
 from soconnective.automation.definition import Definition, parse
+from soconnective.automation.due_missed import gap_in_words
 from soconnective.automation.due_queries import coming
 from soconnective.automation.examples import failures
 from soconnective.automation.forms import NO_STEP, Builder
@@ -181,11 +182,14 @@ def _save(builder: Builder, operation: Any) -> Any:
     op = request.form.get("op", "")
     if op and op not in ("save", "publish"):
         return _do(builder, op)
-    definition = builder.validate()
+    definition, was_active = builder.validate(), builder.rule is not None and builder.rule.is_active
     if definition is None:
         return None
     if builder.form.saved(lambda: _checked(builder, definition, operation)):
         rule = builder.form.result
+        if was_active and not rule.is_active and waiting_runs(rule.id):
+            flash("The rule is saved and switched off.", "success")
+            return redirect(url_for("automations.waiting", automation_id=rule.id))
         if op == "publish":
             works = "works from now on." if rule.looks else f"is what it does. {OFF}"
             flash(f"Published: version {rule.definition_number} {works}", "success")
@@ -284,6 +288,7 @@ def show(automation_id: int) -> Any:
         draft_problems=drafted.problems() if drafted else [],
         draft_concerns=[said for said in lint.alone(drafted) if said not in concerns] if drafted else [],
         runs=queries.recent_runs(20, rule.id),
+        gap=gap_in_words(rule),
         statistics=statistics_of(rule.id),
         coming=coming(rule, definition),
         test=TestCard(type(definition.trigger))
@@ -320,8 +325,9 @@ def change(automation_id: int, what: str) -> Any:
         "duplicate": lambda: drafts.duplicate(rule),
     }
     if form.saved(actions[what]):
-        if what == "off" and (count := waiting_runs(rule.id)):
-            flash(_left_waiting(count), "info")
+        if what in ("off", "shadow") and waiting_runs(rule.id):
+            flash(f"“{rule.name}” is {'off' if what == 'off' else 'in the shadow'} now.", "success")
+            return redirect(url_for("automations.waiting", automation_id=rule.id))
         if what == "duplicate":
             done = "switch it on" if rule.is_published else "publish it"
             flash(f"The copy is switched off. Change it, then {done}.", "success")
@@ -343,11 +349,6 @@ def delete(automation_id: int) -> Any:
         return redirect(url_for("automations.index", deleted=rule.id))
     waiting = waiting_runs(rule.id)
     return render_template("automations/delete.html", form=form, rule=rule, waiting=waiting), form.status
-
-
-def _left_waiting(count: int) -> str:
-    runs, they = ("1 run waits", "It ends") if count == 1 else (f"{count} runs wait", "They end")
-    return f"{runs}. {they} without the rest when the time comes, unless the rule is on again by then."
 
 
 @bp.post("/<id:automation_id>/restore")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.orm import Session as OrmSession
 
 from soconnective.automation.models import AutomationRun
@@ -17,6 +18,9 @@ from soconnective.events import DomainEvent
 from soconnective.jobs import Job, cancel, enqueue
 
 KIND = "automation.go_on"
+CATCH_UP, CANCEL = "automation.catch_up", "automation.cancel_waiting"
+LOOK_AGAIN = timedelta(days=1)  # at what is held: its rule may have been deleted meanwhile
+AT_ONCE = 200  # runs cancelled in the transaction that asks for it; a job cancels the others
 _r: Any = AutomationRun.__table__.c
 
 # Core, with the tenant named: this runs for every save.
@@ -98,12 +102,51 @@ def _without_waiting(trace: Mapping[str, Any]) -> dict[str, Any]:
     return {**trace, "steps": steps}
 
 
+def hold(run: AutomationRun) -> datetime:
+    """The moment of a waiting run has come, but its rule is paused: it waits on. Returns when to look again."""
+    now = clock.now()
+    run.outcome, run.waits_for = "waiting", None
+    run.planned_at = min(run.planned_at or now, now)
+    return now + LOOK_AGAIN
+
+
+def catch_up(automation_id: int) -> None:
+    """Let a job go on with what a rule held, one run after the other."""
+    enqueue(CATCH_UP, {"automation_id": automation_id})
+
+
+def is_catching_up(automation_id: int) -> bool:
+    """Whether such a job is at work: then it goes on with what is held, in its turn."""
+    jobs = db.session.scalars(select(Job).where(Job.kind == CATCH_UP, Job.state.in_(("ready", "running"))))
+    return any(job.payload["automation_id"] == automation_id for job in jobs)
+
+
+def cancel_all(automation_id: int, why: str) -> int:
+    """End the waiting runs of a rule; returns how many. Of many, a job ends the rest."""
+    ended, is_all = cancel_some(automation_id, why)
+    if is_all:
+        return ended
+    enqueue(CANCEL, {"automation_id": automation_id, "why": why})
+    return waiting_runs(automation_id) + ended
+
+
+def cancel_some(automation_id: int, why: str) -> tuple[int, bool]:
+    """End `AT_ONCE` waiting runs of a rule at most; how many, and whether these were all."""
+    found = db.session.scalars(
+        select(AutomationRun)
+        .where(AutomationRun.automation_id == automation_id, AutomationRun.outcome == "waiting")
+        .order_by(AutomationRun.id)
+        .limit(AT_ONCE)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    for run in found:
+        cancel_run(run, why)
+    db.session.flush()
+    return len(found), len(found) < AT_ONCE
+
+
 def waiting_runs(automation_id: int) -> int:
     """How many runs of a rule wait."""
-    return len(
-        db.session.scalars(
-            select(AutomationRun.id).where(
-                AutomationRun.automation_id == automation_id, AutomationRun.outcome == "waiting"
-            )
-        ).all()
-    )
+    mine = (AutomationRun.automation_id == automation_id) & (AutomationRun.outcome == "waiting")
+    return db.session.scalar(select(func.count(AutomationRun.id)).where(mine)) or 0

@@ -73,8 +73,11 @@ def draws_again() -> bool:
 
 
 def _claim() -> Response | None:
-    """Write down that this post is ours; whoever comes second gets the first one's answer."""
-    if request.method != "POST" or not has_tenant() or not request.form.get("form_key"):
+    """Write down that this post is ours; whoever comes second gets the first one's answer.
+
+    A post that only reads has no effect to repeat, and must not wait for those who write.
+    """
+    if request.method != "POST" or reads_only.get() or not has_tenant() or not request.form.get("form_key"):
         return None
     if draws_again():
         return None
@@ -122,7 +125,7 @@ def _keep_answer(response: Response) -> Response:
     row = g.pop("form_post", None)
     if row is None or response.status_code >= 400 or not has_tenant():
         return response
-    db.session.rollback()
+    abandon()
     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
     body = "" if response.direct_passthrough else response.get_data(as_text=True)
     token = reads_only.set(False)

@@ -132,8 +132,8 @@ def _begin() -> None:
 
 
 def _only_reads() -> bool:
-    """Safe methods, sign-in, and the buttons that only draw a form again (`op`) need no write lock."""
-    if request.method in SAFE or request.endpoint in _READ_FIRST or access.at_a_door():
+    """Safe methods, sign-in, sign-out, and the buttons that only draw a form again (`op`) need no write lock."""
+    if request.method in SAFE or request.endpoint in _READ_FIRST | _WRITES_NOTHING or access.at_a_door():
         return True
     return draws_again()
 
@@ -147,6 +147,9 @@ _READ_FIRST = {
     "accounts.setup",
     "accounts.accept_invitation",
 }
+
+
+_WRITES_NOTHING = {"security.logout", "automations.test"}
 
 
 def external_url(endpoint: str, **values: Any) -> str:

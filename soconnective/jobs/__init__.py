@@ -25,7 +25,7 @@ from soconnective.jobs.kinds import (
 )
 from soconnective.jobs.models import Job
 from soconnective.jobs.queue import cancel, enqueue, run_again
-from soconnective.jobs.upkeep import PRUNE_TICK, PruneJobs
+from soconnective.jobs.upkeep import PruneJobs, forget_workers, register_daily
 from soconnective.jobs.worker import Worker
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "enqueue",
     "init_app",
     "readiness",
+    "register_daily",
     "register_job",
     "register_tick",
     "run_again",
@@ -50,5 +51,4 @@ __all__ = [
 def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
     registry.add(SECTION)
-    register_job(PruneJobs)
-    register_tick(PRUNE_TICK)
+    register_daily(PruneJobs, also=forget_workers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in, current_tenant_id
 from soconnective.core.workspace import workspace_ids
-from soconnective.jobs.kinds import Again, JobKind, Tick
+from soconnective.jobs.kinds import Again, JobKind, Tick, register_job, register_tick
 from soconnective.jobs.models import Job, WorkerRow
 from soconnective.jobs.queue import enqueue
 
@@ -51,11 +52,25 @@ def enqueue_everywhere(kind: str, key: str) -> None:
             enqueue(kind, key=key)
 
 
-def _prune(now: datetime) -> None:
+def register_daily(
+    kind: type[JobKind], name: str = "", also: Callable[[datetime], None] | None = None
+) -> type[JobKind]:
+    """Register `kind`, and the tick `name` (None: called as the kind) that enqueues one in each workspace every day.
+
+    `also` is called by the tick first, for what belongs to no workspace.
+    """
+
+    def _run(now: datetime) -> None:
+        if also is not None:
+            also(now)
+        enqueue_everywhere(kind.kind, f"{kind.kind}-{now:%Y-%m-%d}")
+
+    register_tick(Tick(name or kind.kind, timedelta(hours=6), _run))
+    return register_job(kind)
+
+
+def forget_workers(now: datetime) -> None:
+    """Delete the rows of workers that have not been seen for long."""
     table: Any = WorkerRow.__table__
     with write_transaction():
         db.session.execute(delete(table).where(table.c.seen_at < now - WORKERS_KEPT))
-    enqueue_everywhere(PruneJobs.kind, f"{PruneJobs.kind}-{now:%Y-%m-%d}")
-
-
-PRUNE_TICK = Tick("prune_jobs", timedelta(hours=6), _prune)

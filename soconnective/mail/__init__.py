@@ -11,7 +11,7 @@ from __future__ import annotations
 from flask import Flask, url_for
 
 from soconnective.core.registry import RecordType, SettingsSection, registry
-from soconnective.jobs import register_job, register_tick
+from soconnective.jobs import register_daily, register_job
 from soconnective.mail import message_views, notices, views
 from soconnective.mail.channels import Addressee, Channel, Recipient, register_addressee
 from soconnective.mail.email import Email
@@ -20,7 +20,7 @@ from soconnective.mail.models import MailMessage
 from soconnective.mail.outbox import enqueue_mail
 from soconnective.mail.send import SendMail
 from soconnective.mail.send_message import SendMessage, offer
-from soconnective.mail.upkeep import PRUNE_TICK, PruneMail
+from soconnective.mail.upkeep import PruneMail
 
 __all__ = [
     "Addressee",
@@ -43,8 +43,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(views.bp)
     app.register_blueprint(message_views.bp)
     register_job(SendMail)
-    register_job(PruneMail)
-    register_tick(PRUNE_TICK)
+    register_daily(PruneMail)
     registry.add(
         RecordType(
             "mail",

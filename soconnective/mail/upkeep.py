@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from soconnective.core import clock
-from soconnective.jobs import Again, Job, JobKind, Tick
-from soconnective.jobs.upkeep import enqueue_everywhere, prune
+from soconnective.jobs import Again, Job, JobKind
+from soconnective.jobs.upkeep import prune
 from soconnective.mail.models import MailMessage
 
 KEPT = {"suppressed": timedelta(days=30), "sent": timedelta(days=365), "failed": timedelta(days=365)}
@@ -26,10 +26,3 @@ class PruneMail(JobKind):
             if prune(table, SLICE, c.state == state, c.created_at < clock.now() - kept):
                 return Again(job.payload)
         return None
-
-
-def _prune(now: datetime) -> None:
-    enqueue_everywhere(PruneMail.kind, f"{PruneMail.kind}-{now:%Y-%m-%d}")
-
-
-PRUNE_TICK = Tick("prune_mail", timedelta(hours=12), _prune)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import current_app
 
 from soconnective.core import clock
-from soconnective.jobs import Again, Job, JobKind, Tick, register_job, register_tick
-from soconnective.jobs.upkeep import enqueue_everywhere, prune
+from soconnective.jobs import Again, Job, JobKind, register_daily
+from soconnective.jobs.upkeep import prune
 from soconnective.notifications.models import Notification
 
 SLICE = 1000
 
 
-@register_job
+@register_daily
 class PruneNotifications(JobKind):
     kind, label = "prune_notifications", "Forget old notifications"
 
@@ -24,10 +24,3 @@ class PruneNotifications(JobKind):
         days = current_app.config["SOCONNECTIVE_KEEP_NOTIFICATIONS_DAYS"]
         is_old = table.c.created_at < clock.now() - timedelta(days=days)
         return Again(job.payload) if prune(table, SLICE, is_old) else None
-
-
-def _prune(now: datetime) -> None:
-    enqueue_everywhere(PruneNotifications.kind, f"{PruneNotifications.kind}-{now:%Y-%m-%d}")
-
-
-register_tick(Tick("prune_notifications", timedelta(hours=6), _prune))

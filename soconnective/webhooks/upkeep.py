@@ -5,14 +5,13 @@ Old secrets that sign nothing any more are forgotten.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import select
 
 from soconnective.core import clock
 from soconnective.core.db import db
-from soconnective.jobs import Again, Job, JobKind, Tick, register_job, register_tick
-from soconnective.jobs.upkeep import enqueue_everywhere
+from soconnective.jobs import Again, Job, JobKind, register_daily
 from soconnective.webhooks.models import WebhookCall, WebhookDelivery, WebhookEndpoint
 from soconnective.webhooks.operations import forget_old_secret
 
@@ -20,7 +19,7 @@ KEPT = timedelta(days=90)
 SLICE = 500
 
 
-@register_job
+@register_daily
 class PruneWebhooks(JobKind):
     """Deletes a workspace's old calls and deliveries, a slice at a time, and secrets whose time is over."""
 
@@ -45,10 +44,3 @@ class PruneWebhooks(JobKind):
                 db.session.delete(row)
             is_full = is_full or len(rows) == SLICE
         return Again(job.payload) if is_full else None
-
-
-def _prune(now: datetime) -> None:
-    enqueue_everywhere(PruneWebhooks.kind, f"{PruneWebhooks.kind}-{now:%Y-%m-%d}")
-
-
-register_tick(Tick("prune_webhooks", timedelta(hours=6), _prune))

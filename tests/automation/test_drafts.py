@@ -225,7 +225,7 @@ def test_a_waiting_run_says_for_what_and_can_be_cancelled(
     assert "Cancel this run" not in sign_in(team.viewer).get(f"{URL}/runs/{runs[rule_id]}").text
     assert "note logged; waiting until" in owner.get(f"{URL}/runs").text
     assert "1 run waits" in owner.get(f"{URL}/{rule_id}").text
-    assert "1 run waits. It ends without the rest" in owner.get(f"{URL}/{rule_id}/delete").text
+    assert "It ends without the rest" in owner.get(f"{URL}/{rule_id}/delete").text
     assert owner.post(f"{URL}/runs/{runs[rule_id]}/cancel", data={}).status_code == 302
     page = owner.get(f"{URL}/runs/{runs[rule_id]}").text
     assert "The run is cancelled" in page and "cancelled: by Acme owner" in page
@@ -233,8 +233,10 @@ def test_a_waiting_run_says_for_what_and_can_be_cancelled(
     assert "It does not wait any more" in owner.get(URL).text
     assert [job.state for job in read(app, team, Job)] == ["cancelled", "ready"]
     off = owner.post(f"{URL}/{timed}/off", data={"version": version(owner, f"{URL}/{timed}/edit")})
-    assert off.status_code == 302 and "1 run waits. It ends without the rest" in owner.get(URL).text
-    assert "will end without the rest" in owner.get(f"{URL}/{timed}").text
+    assert off.status_code == 302 and off.location == f"{URL}/{timed}/waiting"
+    page = owner.get(off.location).text
+    assert "“Timed” is off now" in page and "Let it finish" in page and "Cancel it" in page
+    assert "it will finish when the time comes" in owner.get(f"{URL}/{timed}").text
 
 
 def test_the_runs_of_a_rule_lead_to_each_other(app: Flask, team: Any, owner: FlaskClient) -> None:

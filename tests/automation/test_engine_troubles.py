@@ -27,7 +27,7 @@ def _broken(*_args: Any, **_more: Any) -> Any:
     raise RuntimeError("planted")
 
 
-def _ended(session: Any, *_more: Any) -> Any:
+def _ended(session: Any, *_more: Any, **_named: Any) -> Any:
     """What a full disk does: the transaction is over, and the driver alone knows."""
     session.connection().connection.dbapi_connection.execute("ROLLBACK")
     raise RuntimeError("planted")

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from soconnective.automation.definition import build
 from soconnective.automation.flow import DEEPEST, flow_of
 from soconnective.automation.models import AutomationRun
-from soconnective.automation.operations import delete_automation, set_active, update_automation
+from soconnective.automation.operations import delete_automation, update_automation
 from soconnective.automation.waiting import cancel_run
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
@@ -249,17 +249,13 @@ def _delete(inside: Any, deal: Any, _rule: Any) -> None:
     delete_deal(deal)
 
 
-def _off(inside: Any, _deal: Any, rule: Any) -> None:
-    set_active(rule, False)
-
-
 def _gone(inside: Any, _deal: Any, rule: Any) -> None:
     delete_automation(rule)
 
 
 @pytest.mark.parametrize(
     ("happen", "said"),
-    [(_delete, "its record was deleted"), (_off, "switched off"), (_gone, "switched off or deleted")],
+    [(_delete, "its record was deleted"), (_gone, "the rule was deleted")],
 )
 def test_a_waiting_run_ends_with_what_it_is_about(app: Flask, inside: Any, happen: Any, said: str) -> None:
     rule = make_rule(steps=[("create_task", {"title": "Before"}), wait(), note("after")])
@@ -301,7 +297,7 @@ def test_it_waits_until_something_happens(app: Flask, inside: Any) -> None:
     first = db.session.scalars(select(AutomationRun).where(AutomationRun.record_id == deal.id)).first()
     assert first is not None and first.trace["steps"][0]["text"] == "waited until it happened"
     assert work(app, NOW + timedelta(days=10)) == ["done"]  # the other's time is out
-    assert last().trace["steps"][0]["text"] == "waited" and last().record_id == other.id
+    assert last().trace["steps"][0]["text"] == "waited; went on 1 d late" and last().record_id == other.id
 
 
 def test_what_another_rule_does_wakes_it_too(app: Flask, inside: Any) -> None:

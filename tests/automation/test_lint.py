@@ -209,6 +209,58 @@ def test_a_circle_that_conditions_or_stages_cut_is_none(inside: Any) -> None:
     assert set(together(one, going)) == {0, 1}
 
 
+def starts(number: int) -> tuple[str, dict[str, Any]]:
+    return "start_rule", {"rule_id": number}
+
+
+BUTTON, STARTED = "deal.picked_by_hand", "deal.rule_started"
+OFF_STEP = ("start_rule", {"rule_id": 1}, {"off": True})
+# rules by number (their place plus one), and who is told that it goes round
+CALLS: list[tuple[str, Any, set[int]]] = [
+    ("a rule starts one that changes what it waits for",
+     lambda: [rule("deal.updated", [starts(2)], field="source"), rule(STARTED, [change("source")])], {1, 2}),
+    ("a chain that comes to an end",
+     lambda: [rule("deal.updated", [starts(2)], field="source"), rule(STARTED, [change("title")])], set()),
+    ("two buttons that press each other",
+     lambda: [rule(BUTTON, [starts(2)]), rule(BUTTON, [starts(1)])], {1, 2}),
+    ("one that starts itself by the other's button", lambda: [rule(BUTTON, [starts(1)])], {1}),
+    ("three in a row", lambda: [rule("deal.won", [starts(2)]), rule(STARTED, [starts(3)]), rule(STARTED, [NOTE])], set()),
+    ("three in a ring, and one that leads into it",
+     lambda: [rule(STARTED, [starts(2)]), rule(BUTTON, [starts(3)]), rule(STARTED, [starts(1)]), rule("deal.won", [starts(1)])],
+     {1, 2, 3}),
+    ("in a branch", lambda: [rule(BUTTON, [("if", asks(BIG)), starts(2), END]), rule(BUTTON, [starts(1)])], {1, 2}),
+    ("conditions that exclude each other",
+     lambda: [rule(BUTTON, [starts(2)], tree(BIG)), rule(BUTTON, [starts(1)], tree(SMALL))], set()),
+    ("unless the record is changed before",
+     lambda: [rule(BUTTON, [change("amount", "5"), starts(2)], tree(BIG)), rule(BUTTON, [change("amount", "9999"), starts(1)], tree(SMALL))],
+     {1, 2}),
+    ("a step that is switched off", lambda: [rule(BUTTON, [OFF_STEP]), rule(BUTTON, [starts(1)])], set()),
+    ("a rule that is gone, or is not chosen", lambda: [rule(BUTTON, [starts(99)]), rule(BUTTON, [("start_rule", {})])], set()),
+    ("cancelling is not starting",
+     lambda: [rule(BUTTON, [("cancel_waiting", {"rule_id": 2})]), rule(BUTTON, [("cancel_waiting", {"rule_id": 1})])], set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "told"), [case[1:] for case in CALLS], ids=[case[0] for case in CALLS])
+def test_rules_that_start_each_other(inside: Any, make: Any, told: set[int]) -> None:
+    rules = [Known(n, f"Rule {n}", definition) for n, definition in enumerate(make(), start=1)]
+    found = {n: [m for m in said if m.startswith("It goes round")] for n, said in concerns(rules).items()}
+    assert {n for n, said in found.items() if said} == told
+
+
+def test_the_way_round_is_told_and_ends_when_one_of_them_is_off(inside: Any) -> None:
+    made = [rule("deal.updated", [starts(2)], field="source"), rule(STARTED, [change("source")])]
+    rules = [Known(n, f"Rule {n}", d) for n, d in enumerate(made, start=1)]
+    assert concerns(rules)[1][0].startswith("It goes round: “Rule 1” → “Rule 2” → “Rule 1”. Each runs once")
+    rules[1] = Known(2, "Rule 2", made[1], is_active=False)
+    assert concerns(rules) == {1: [], 2: []}
+
+
+def test_a_step_that_is_switched_off_writes_nothing(inside: Any) -> None:
+    change_off = (*change("source"), {"off": True})
+    assert alone(rule("deal.updated", [change_off, NOTE], field="source")) == []
+
+
 WRITERS: list[tuple[Any, Any, bool]] = [
     ({"steps": [change("source", "a")]}, {"steps": [change("source", "b")]}, True),
     ({"steps": [change("source", "a")]}, {"steps": [NOTE, change("source", "a")]}, False),  # the same value

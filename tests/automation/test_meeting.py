@@ -14,8 +14,7 @@ from soconnective.automation.again import resume, run_again
 from soconnective.automation.definition import build
 from soconnective.automation.drafts import in_the_making, save_draft
 from soconnective.automation.models import Automation, AutomationRun, AutomationVersion
-from soconnective.automation.operations import replace_person
-from soconnective.automation.references import replace_reference, rules_naming
+from soconnective.automation.references import replace_person, replace_reference, rules_naming
 from soconnective.automation.undo_run import undo_run
 from soconnective.contacts.operations import delete_contact
 from soconnective.core import clock

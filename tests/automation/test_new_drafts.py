@@ -148,3 +148,22 @@ def test_what_a_draft_names_is_replaced_without_publishing_it(app: Flask, team: 
         replace_reference("stage", team.stages["Lead"], team.stages["Won"])
     assert not fresh.is_published and fresh.key is None
     assert drafts.in_the_making(fresh).trigger.settings.to_stage_id == team.stages["Won"]
+
+
+def test_a_draft_is_tested_and_backtested_before_it_ever_runs(
+    app: Flask, team: Any, owner: FlaskClient, version: Any
+) -> None:
+    with app.app_context(), acting_in(team.id):
+        move(make_deal(team.stages["Lead"], amount="5"), team.stages["Won"])
+        db.session.rollback()
+    url = begin(owner, WHOLE)
+    tested = owner.post(f"{url}/edit", data={**WHOLE, "op": "test", "test-record_id": "1"})
+    assert tested.status_code == 200 and "It would run." in tested.text, tested.text
+    answer = owner.post(f"{url}/edit", data={**WHOLE, "op": "backtest"})
+    assert answer.status_code == 302
+    assert "a draft" in owner.get(answer.location).text
+    back = owner.get(f"{url}/edit?sweep=1")
+    assert back.status_code == 200 and "data-unsaved" in back.text
+    lacking = owner.post(f"{url}/edit", data={**HALF, "op": "test", "test-record_id": "1"})
+    assert "This cannot be tested yet." in lacking.text
+    assert count(app, team, AutomationVersion) == 0 and count(app, team, AutomationRun) == 0

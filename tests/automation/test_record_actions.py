@@ -12,7 +12,8 @@ from sqlalchemy import select
 from soconnective.appointments.models import Appointment
 from soconnective.automation.definition import build
 from soconnective.automation.models import Automation, AutomationRun, AutomationTurn
-from soconnective.automation.operations import definition_of, replace_person, rules_with_person
+from soconnective.automation.operations import definition_of
+from soconnective.automation.references import replace_person, rules_with_person
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused

@@ -89,7 +89,9 @@ def test_its_page_offers_it(app: Flask, team: Any, owner: FlaskClient, sign_in: 
     assert "Undo what it did" in owner.get(page).text
     assert sign_in(team.member).post(f"{page}/undo").status_code == 403
     text = owner.post(f"{page}/undo", follow_redirects=True).text
-    assert "It is being taken back. What" in text and "0 of 2 taken back" in text and "<progress" in text
+    assert (
+        "It is being taken back. What" in text and "Being taken back: 0 of 2." in text and "<progress" in text
+    )
     assert "Undo what it did" not in text and 'hx-trigger="every 2s"' in text  # it looks again by itself
     assert "It is being taken back already." in owner.post(f"{page}/undo", follow_redirects=True).text
     with app.app_context():

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from soconnective.automation.definition import build
+from soconnective.automation.drafts import begin_draft
+from soconnective.core.db import write_transaction
+from soconnective.core.tenancy import acting_in
 from tests.browser.conftest import sign_in
 from tests.test_routes import fill, own_rules, url_of
 from tests.workspaces import Team
@@ -32,6 +36,13 @@ def addresses(app: Flask, team: Team) -> list[str]:
     found += ["/dashboard/search?q=kanarek", "/dashboard/nowhere", "/dashboard/tasks?view=open", "/dashboard/deals?status=won",
               "/dashboard/contacts?q=zzz", "/dashboard/settings/two-factor", "/dashboard/deals?saved=1&sort=amount&if-1-0-field=amount&if-0-0-field=tag_ids&filter=1",
               "/dashboard/settings/password"]  # fmt: skip
+    with (
+        app.app_context(),
+        acting_in(team.id),
+        write_transaction(),
+    ):  # a new rule, half done: `create_task` lacks its title
+        draft_id = begin_draft(build("Half done", "deal.won", {}, [("create_task", {"title": None})])).id
+    found += [f"/dashboard/automations/{draft_id}{page}" for page in ("", "/edit", "/delete")]
     assert len(found) > 45
     return found
 

@@ -18,9 +18,15 @@ from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.deals.models import Stage
 from soconnective.deals.operations import create_deal, move_deal
+from soconnective.mail import enqueue_mail
+from soconnective.mail.account import save_account
+from soconnective.mail.markup import cleaned
+from soconnective.mail.templates import create_template
 from soconnective.tags.operations import create_tag
 from soconnective.tasks.operations import create_task
 from soconnective.timeline.operations import write_note
+from soconnective.webhooks.hook_operations import create_hook
+from soconnective.webhooks.operations import create_endpoint
 from tests.browser.conftest import sign_in
 from tests.factories.records import make_rule
 from tests.test_routes import own_rules, url_of
@@ -72,6 +78,28 @@ def fill_with(app: Flask, team: Any, vectors: list[str]) -> dict[str, int]:
                 )
                 note = write_note("\n".join(vectors), deal_id=deal.id)
                 db.session.flush()
+            texts = {
+                "name": vectors[-1][:120],
+                "record_type": "contact",
+                "subject": vectors[0][:120],
+                "body": vectors[1],
+            }
+            template = create_template(**texts, html='<p title="{{ contact.name }}">{{ contact.name }}</p>')
+            endpoint, hook = (
+                create_endpoint(vectors[-1][:120], "https://x.example/hook"),
+                create_hook(vectors[-1][:120])[0],
+            )
+            save_account(None, host="smtp.x.example", port=587, security="starttls", username=None,
+                         from_address="crm@acme.example", from_name=None, hourly_cap=200)  # fmt: skip
+            db.session.flush()
+            mail = enqueue_mail("a@x.example", vectors[0], "", html=cleaned("".join(vectors)).html)
+            db.session.flush()
+            ids |= {
+                "template_id": template.id,
+                "endpoint_id": endpoint.id,
+                "hook_id": hook.id,
+                "message_id": mail.id,
+            }
             db.session.get_one(Stage, team.stages["Lead"]).name = vectors[0][:40]
             db.session.get_one(Tenant, team.id).name = vectors[-1][:120]
             db.session.get_one(User, team.member.id).name = vectors[-1][:120]
@@ -80,9 +108,11 @@ def fill_with(app: Flask, team: Any, vectors: list[str]) -> dict[str, int]:
                 "appointment_id": meeting.id, "note_id": note.id, "pipeline_id": team.pipeline_id, "stage_id": team.stages["Lead"],
                 "tag_id": tag.id,
             }  # fmt: skip
-        ids["automation_id"] = make_rule(
-            "deal.created", [("log_note", {"body": vectors[0].replace("{", "(")})], name=vectors[0][:100]
-        ).id
+        steps = [
+            ("log_note", {"body": vectors[0].replace("{", "(")}),
+            ("call_webhook", {"endpoint_id": endpoint.id}),
+        ]
+        ids["automation_id"] = make_rule("deal.created", steps, name=vectors[0][:100]).id
         with write_transaction():
             create_deal("Fires it", team.stages["Lead"])
         db.session.remove()

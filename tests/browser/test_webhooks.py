@@ -178,6 +178,7 @@ def test_another_program_tells_us(team: Team, new_page: Any, watch: Any) -> None
     page.get_by_role("link", name="L-1").click()
     expect(page.get_by_role("link", name="Ana Ruiz")).to_be_visible()
     page.get_by_role("link", name="Website form").click()
+    page.get_by_role("link", name="Make a new address").click()
     page.get_by_role("button", name="Make a new address").click()
     newer = page.get_by_label("Secret address").input_value()
     call["lead"]["id"] = "L-2"

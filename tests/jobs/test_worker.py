@@ -177,8 +177,9 @@ def test_jobs_that_ended_long_ago_are_forgotten(
         for state, days in (("done", 8), ("done", 8), ("done", 8), ("done", 6), ("dead", 8), ("dead", 91), ("cancelled", 31), ("ready", 99)):  # fmt: skip
             job = enqueue("make_company", {"name": "x"}, at=now + timedelta(days=1))
             job.state, job.finished_at = state, now - timedelta(days=days)
-    elsewhere(upkeep._prune, now)
-    elsewhere(upkeep._prune, now)  # the same day: the same job
+    [tick] = [tick for tick in kinds.ticks() if tick.name == "prune_jobs"]
+    elsewhere(tick.run, now)
+    elsewhere(tick.run, now)  # the same day: the same job
     for _ in range(4):
         elsewhere(worker._work)
     left = [found for found in db.session.scalars(select(Job).order_by(Job.id)) if found.kind != "prune_jobs"]

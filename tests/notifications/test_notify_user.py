@@ -11,7 +11,8 @@ from soconnective.accounts.models import Membership
 from soconnective.accounts.queries import forget_people
 from soconnective.automation.definition import build
 from soconnective.automation.models import AutomationRun
-from soconnective.automation.operations import definition_of, replace_person, rules_with_person
+from soconnective.automation.operations import definition_of
+from soconnective.automation.references import replace_person, rules_with_person
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused
 from soconnective.notifications.models import Notification

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import product
@@ -228,6 +228,26 @@ class Striker:
             self.fired += hit.times
 
 
+def strike_all(
+    cases: Iterable[Case],
+    prepare: Callable[[Case], Any],
+    attempt: Callable[[Case], list[str]],
+    striker: Striker,
+    proof: Any,
+) -> None:
+    """Each case prepared, struck and attempted; fails with what was wrong, and if a fault did not come to strike."""
+    problems: list[str] = []
+    for case in cases:
+        prepare(case)
+        with striker.aims(case) as hit:
+            problems += attempt(case)
+        if not hit.times:
+            problems.append(f"{case}: nothing was struck")
+        proof.cases += 1
+    proof.faults, proof.found = striker.fired, len(problems)
+    assert not problems, f"{len(problems)}:\n" + "\n".join(problems[:30])
+
+
 def test_every_action_has_its_victim() -> None:
     assert set(VICTIMS) == set(action_types()), "each action needs its line in tests/proofs/victims.py"
 
@@ -236,16 +256,13 @@ def test_every_action_has_its_victim() -> None:
 def test_whatever_fails_the_save_is_whole_or_the_request_fails(
     world: World, proof: Any, database_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    striker, problems = Striker(database_kind, monkeypatch), []
-    for case in spread(all_cases(database_kind), proof.scale(350, 100_000)):
-        world.usual(case.trigger, case.rule, case.between)
-        with striker.aims(case) as hit:
-            problems += world.attempt(case)
-        if not hit.times:
-            problems.append(f"{case}: nothing was struck")
-        proof.cases += 1
-    proof.faults, proof.found = striker.fired, len(problems)
-    assert not problems, f"{len(problems)}:\n" + "\n".join(problems[:30])
+    strike_all(
+        spread(all_cases(database_kind), proof.scale(350, 100_000)),
+        lambda case: world.usual(case.trigger, case.rule, case.between),
+        world.attempt,
+        Striker(database_kind, monkeypatch),
+        proof,
+    )
 
 
 @pytest.mark.proof(NAME)

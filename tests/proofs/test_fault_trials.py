@@ -26,7 +26,7 @@ from soconnective.events import EventRow
 from soconnective.jobs import queue, worker
 from soconnective.timeline.operations import write_note
 from tests.proofs.ledger import Rows
-from tests.proofs.test_fault_matrix import Case, Left, Striker, World, all_cases, spread
+from tests.proofs.test_fault_matrix import Case, Left, Striker, World, all_cases, spread, strike_all
 from tests.proofs.victims import VICTIMS
 
 NAME = "1c Faults of what is tried, and behind waits"
@@ -60,15 +60,13 @@ def shadows(app: Flask, inside: Any) -> Iterator[Shadows]:
 def test_a_rule_in_the_shadow_leaves_its_run_and_nothing_else(
     shadows: Shadows, proof: Any, database_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    striker, problems = Striker(database_kind, monkeypatch), []
-    for case in spread(all_cases(database_kind), proof.scale(70, 100_000)):
-        shadows.usual(case.trigger, None, case.between)
-        with striker.aims(case) as hit:
-            problems += shadows.attempt(case)
-        problems += [] if hit.times else [f"{case}: nothing was struck"]
-        proof.cases += 1
-    proof.faults, proof.found = striker.fired, len(problems)
-    assert not problems, f"{len(problems)}:\n" + "\n".join(problems[:30])
+    strike_all(
+        spread(all_cases(database_kind), proof.scale(70, 100_000)),
+        lambda case: shadows.usual(case.trigger, None, case.between),
+        shadows.attempt,
+        Striker(database_kind, monkeypatch),
+        proof,
+    )
 
 
 class Trials(World):
@@ -127,14 +125,8 @@ def trials(app: Flask, inside: Any) -> Iterator[Trials]:
 def test_a_trial_leaves_nothing_and_the_next_save_goes_through(
     trials: Trials, proof: Any, database_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    striker, problems = Striker(database_kind, monkeypatch), []
-    for case in spread(all_cases(database_kind), proof.scale(70, 100_000)):
-        with striker.aims(case) as hit:
-            problems += trials.tried(case)
-        problems += [] if hit.times else [f"{case}: nothing was struck"]
-        proof.cases += 1
-    proof.faults, proof.found = striker.fired, len(problems)
-    assert not problems, f"{len(problems)}:\n" + "\n".join(problems[:30])
+    cases = spread(all_cases(database_kind), proof.scale(70, 100_000))
+    strike_all(cases, lambda _case: None, trials.tried, Striker(database_kind, monkeypatch), proof)
 
 
 @pytest.mark.control(NAME)
@@ -233,16 +225,11 @@ def later(app: Flask, inside: Any) -> Iterator[Later]:
 def test_what_stands_behind_a_wait_is_whole_or_fails_alone(
     later: Later, proof: Any, database_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    striker, problems = Striker(database_kind, monkeypatch), []
-    cases = [case for case in all_cases(database_kind) if not case.between]
-    for case in spread(cases, proof.scale(70, 100_000)):
+    def prepare(case: Case) -> None:
         later.notice(case.trigger)
         later.whole(case.rule, case.trigger)
         if VICTIMS[case.action].is_alone:
             later.whole(f"Spared {case.action} {case.on_failure}", case.trigger)
-        with striker.aims(case) as hit:
-            problems += later.struck(case)
-        problems += [] if hit.times else [f"{case}: nothing was struck"]
-        proof.cases += 1
-    proof.faults, proof.found = striker.fired, len(problems)
-    assert not problems, f"{len(problems)}:\n" + "\n".join(problems[:30])
+
+    cases = spread([case for case in all_cases(database_kind) if not case.between], proof.scale(70, 100_000))
+    strike_all(cases, prepare, later.struck, Striker(database_kind, monkeypatch), proof)
