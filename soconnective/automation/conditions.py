@@ -22,6 +22,7 @@ from soconnective.core.conditions import (
     problems,
 )
 from soconnective.core.conditions.evaluate import CannotTell
+from soconnective.core.conditions.form import THE_CHANGE
 from soconnective.core.workspace import current_workspace
 from soconnective.events import DomainEvent
 
@@ -33,7 +34,7 @@ ACTOR_KINDS = (
     ("schedule", "the schedule"),
     ("system", "the system"),
 )
-ACTOR = Field("actor_kind", "done by", "choice", None, choices=lambda: ACTOR_KINDS)
+ACTOR = Field("actor_kind", "done by", "choice", None, choices=lambda: ACTOR_KINDS, heading=THE_CHANGE)
 
 
 def event_fields(record_type: str | None) -> Mapping[str, Field]:

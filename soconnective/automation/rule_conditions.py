@@ -23,12 +23,12 @@ class ConditionForm(form.ConditionForm):
     ) -> None:
         tree = conditions.tree if conditions is not None else None
         super().__init__(
-            event_fields(record_type), tree, source, prefix, record_type or "", with_changes=True
+            event_fields(record_type), tree, source, prefix, with_changes=True, record_type=record_type
         )
         if conditions is not None and conditions.message:
             self.errors.insert(0, conditions.message)
 
     def read(self, is_draft: bool = False) -> Conditions | None:
-        """The conditions, or None with messages beside the rows. In a draft, rows may lack what to compare with."""
+        """The conditions, or None with messages beside the rows."""
         tree = self.read_tree(is_draft)
-        return None if tree is None else Conditions(tree, self.record_type or None)
+        return None if tree is None else Conditions(tree, self.record_type)

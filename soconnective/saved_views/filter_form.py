@@ -32,8 +32,9 @@ class FilterForm(ConditionForm):
         fields: Mapping[str, Field],
         tree: Group | None = None,
         source: MultiDict[str, str] | None = None,
+        record_type: str | None = None,
     ) -> None:
-        super().__init__(fields, tree, source, blank=BLANK)
+        super().__init__(fields, tree, source, blank=BLANK, record_type=record_type)
         if self.too_many:
             self.errors.append(TOO_MANY)
         self.begin()

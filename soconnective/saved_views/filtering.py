@@ -65,12 +65,12 @@ class ListFilter:
                 stored, self.problem = Group(), UNREADABLE
         if len(request.query_string) > LONGEST_ADDRESS:
             self.problem = TOO_LONG
-            self.form = FilterForm(self.fields, Group())
+            self.form = FilterForm(self.fields, Group(), None, self.listed.record_type)
             return Group()
         if stored is not None:
-            self.form = FilterForm(self.fields, stored)
+            self.form = FilterForm(self.fields, stored, None, self.listed.record_type)
         else:
-            self.form = FilterForm(self.fields, source=request.args)
+            self.form = FilterForm(self.fields, None, request.args, self.listed.record_type)
         if self.op in OPS:
             if self.op != "redraw":
                 self.form.apply(request.args["op"])

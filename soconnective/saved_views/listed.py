@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from soconnective.core.apart import told_apart
 from soconnective.core.conditions import Field, Group, Test, fields_of
 from soconnective.core.conditions.form import OFFERED
-from soconnective.core.registry import active_people, registry
+from soconnective.core.registry import active_people, called, registry
 
 ME = "me"
 
@@ -54,7 +55,7 @@ class Names:
 
     def offer(self) -> list[tuple[str, str]]:
         if self.offered is None:
-            self.offered = self.kind.first(OFFERED)
+            self.offered = told_apart(self.kind.name, self.kind.first(OFFERED))
             self.known.update(self.offered)
         return self.offered
 
@@ -79,7 +80,10 @@ class NamedRecord(Field):
 
 
 def _people() -> list[tuple[str, str]]:
-    return [(ME, "me, whoever looks"), *((str(person.id), person.name) for person in active_people())]
+    return [
+        (ME, "me, whoever looks"),
+        *((str(person.id), called(person.id) or person.name) for person in active_people()),
+    ]
 
 
 def asked_fields(listed: Listed) -> dict[str, Field]:

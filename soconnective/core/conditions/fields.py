@@ -28,7 +28,8 @@ class Field:
     (the company's name beside its id). `is_related`: it belongs to another record that this one points to, so
     no event of this record tells of its change. `reference` names the kind of thing whose id a choice holds
     (the stage), so that rules as text can say it by name. Tags are a list of ids out of `choices()`: `among(ids)` says in
-    SQL whether one of these is there, and `column()` is NULL without any.
+    SQL whether one of these is there, and `column()` is NULL without any. `heading` is what it stands under in a form, where
+    its kind does not say it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Field:
     is_related: bool = False
     reference: str = ""
     among: Callable[[Sequence[int]], Any] | None = None
+    heading: str = ""
 
     @property
     def refers_to(self) -> str:

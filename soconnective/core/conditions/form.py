@@ -40,7 +40,7 @@ class Row:
         index: int,
         values: MultiDict[str, str],
         fields: Mapping[str, Field],
-        record_type: str = "",
+        record_type: str | None = None,
         with_changes: bool = False,
         blank: str = "",
     ) -> None:
@@ -85,9 +85,8 @@ class Row:
             )
         }
         if self.field is not None and self.operator is not None:
-            parts["operator"] = SelectField(
-                "Comparison", choices=_compared(self._offered(self.field)), validate_choice=False
-            )
+            offered = self._offered(self.field)
+            parts["operator"] = SelectField("Comparison", choices=_compared(offered), validate_choice=False)
             if self.operator.takes != "nothing":
                 parts["value"] = self._input(self.field, self.operator)
             if self.operator.takes == "two":
@@ -148,7 +147,7 @@ class Row:
         return Test(field=self.field.name, operator=self.operator.id, value=value)
 
 
-def _grouped(fields: Mapping[str, Field], record_type: str) -> list[SelectChoice]:
+def _grouped(fields: Mapping[str, Field], record_type: str | None) -> list[SelectChoice]:
     """The fields under plain headings: the record's own, those of each record it points to, tags, the change."""
     groups: dict[str, list[Field]] = {}
     for field in fields.values():
@@ -161,13 +160,13 @@ def _grouped(fields: Mapping[str, Field], record_type: str) -> list[SelectChoice
     ]
 
 
-def _heading(field: Field, record_type: str) -> str:
+def _heading(field: Field, record_type: str | None) -> str:
     """A related field is named after the record that it belongs to: `company_domain`."""
-    if field.column is None:  # only events know it
-        return THE_CHANGE
+    if field.heading:
+        return field.heading
     if field.kind == "tags":
         return TAGS
-    whose = field.name.partition("_")[0] if field.is_related else record_type
+    whose = field.name.partition("_")[0] if field.is_related else record_type or ""
     kind = registry.record_types.get(whose)
     known = kind.label.lower() if kind is not None else "record"
     return f"{'Its' if field.is_related else 'The'} {known}"
@@ -244,15 +243,16 @@ class ConditionForm:
         tree: Group | None = None,
         source: MultiDict[str, str] | None = None,
         prefix: str = "if",
-        record_type: str = "",
         with_changes: bool = False,
         blank: str = "",
+        record_type: str | None = None,
     ) -> None:
         self.prefix = prefix
+        self.record_type = record_type
         self.source: MultiDict[str, str] = source if source is not None else MultiDict()
         if source is None and tree is None:
             self.source = request.form
-        self.fields, self.record_type = fields, record_type
+        self.fields = fields
         self.with_changes, self.blank = with_changes, blank
         self.too_many = False
         self.errors: list[str] = []
