@@ -13,6 +13,7 @@ from soconnective.automation.models import OUTCOMES, Automation, AutomationRun
 from soconnective.automation.registry import trigger_types
 from soconnective.automation.views import bp
 from soconnective.core.access import may
+from soconnective.core.errors import Refused
 from soconnective.core.fields import IdField, optional_id
 from soconnective.core.forms import RecordForm
 from soconnective.core.registry import RecordType, registry
@@ -102,6 +103,8 @@ def pick() -> Any:
 
 
 def _rule(form: SelectionForm) -> Automation:
+    if form.automation_id.data is None:  # "None" was sent: a text, and no choice
+        raise Refused("Choose which rule is to run.", "automation_id")
     return queries.get_automation(form.automation_id.data)
 
 

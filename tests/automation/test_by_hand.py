@@ -219,6 +219,8 @@ def test_a_selection_runs_in_slices_as_the_person(inside: Inside, member: Any, m
     ids = [inside.deal(title, amount="500") for title in "abcd"]
     ids.append(inside.deal("small", amount="5"))
     page = member.get("/dashboard/automations/pick", query_string={"type": "deal", "ids": ids}).text
+    refused = pick(member, "None", ids)
+    assert refused.status_code == 422 and "Choose which rule is to run." in refused.text
     assert "Run a rule on 5 deals" in page and len(re.findall(r'name="ids"', page)) == 5
     assert f'<option selected value="{found}">' in page  # there is no other one
     answer = pick(member, found, ids)

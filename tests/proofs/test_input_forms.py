@@ -208,6 +208,8 @@ class Flood:
 
     def body(self, form: PageForm) -> dict[str, Any]:
         data = form.data(form_key="")
+        if form.action.endswith("/automations/new") and self.chance.random() < 0.3:
+            data["op"] = ["draft"]
         names = [*data, *self.chance.sample(COLUMNS, 2), self.chance.choice(CRAFTED)]
         for name in self.chance.sample(names, min(len(names), self.chance.randint(1, 5))):
             doing = self.chance.random()
