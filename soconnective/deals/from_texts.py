@@ -10,7 +10,7 @@ from soconnective.automation.contracts import ActionFailed
 from soconnective.core.foreign import read_amount, read_currency, read_day
 
 LONGEST = 300
-SOURCE_LENGTH = 100
+SOURCE_LENGTH = 80
 # setting -> the deal's column, how it is read, and how people call it
 READERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "amount_from": ("amount", read_amount, "amount"),
