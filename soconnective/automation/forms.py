@@ -40,13 +40,13 @@ TOO_MANY = f"A rule has at most {MAX_STEPS} steps. Nothing was saved."
 NO_STEP = "A rule needs at least one action."
 QUIET = ("sentence", "trigger", "redraw", "copy")  # buttons that change nothing worth taking back
 EDITS = ("remove", "up", "down", "double", "off", "note", "redraw", "stepif", "copy")
-OFF = "Off, a rule does nothing. You can switch it on at any time, here or in the list."
+SWITCH = "It works from the moment it is saved. Off, a rule does nothing; a draft can be tried before it is saved for good."
 
 
 class RuleForm(RecordForm):
     name = StringField("Name", validators=[InputRequired("Give the rule a name."), Length(max=120)])
     trigger = SelectField("When", default="deal.won")
-    is_active = BooleanField("Switched on", description=OFF)
+    is_active = BooleanField("Switched on", default=True, description=SWITCH)
     on_failure = RadioField(
         "If a step fails", choices=[SelectChoice(k, v) for k, v in ON_FAILURE.items()], default="undo"
     )

@@ -66,6 +66,8 @@ def new() -> Any:
     if recipe and draft is None:
         abort(404)
     builder = Builder(draft or _backtested(None))
+    if recipe:
+        builder.form.is_active.data = False  # nobody has read it yet
     if request.method == "POST":
         if request.form.get("op") == "draft":
             answer = _begin_draft(builder)

