@@ -19,5 +19,10 @@ def told(text: str, longest: int = LONGEST) -> str:
     """The same for what may be long: its beginning, and a mark that is another one for another text."""
     if len(text) <= longest:
         return quoted(text)
+    return f"{quoted(f'{text[:60].rstrip()}…')} {marked(text)}"
+
+
+def marked(text: str) -> str:
+    """How long a text is, and a mark that is another one for another text: for what people do not read as it is."""
     mark = sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{quoted(f'{text[:60].rstrip()}…')} ({len(text):,} letters, {mark})"
+    return f"({len(text):,} letters, {mark})"

@@ -26,6 +26,7 @@ from soconnective.core.errors import Refused
 from soconnective.core.fields import IdField
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import people, registry
+from soconnective.core.words import marked, told
 from soconnective.mail import markup
 from soconnective.mail.channels import Channel, Recipient, addressee, addressees, reached, register_channel
 from soconnective.mail.plain import text_of
@@ -178,9 +179,11 @@ class SendMessage(Action):
         if s.template_id is not None:
             template = self._template
             return f"{self.channel.verb} from template {f'“{template.name}”' if template else '⚠ that is gone'} to {whom}"
-        said = s.subject if self.channel.has_subject else s.body
-        own = " with its own HTML" if s.html else ""
-        return f"{self.channel.verb} “{_shortened(said or '', 80)}”{own} to {whom}"
+        subject = f"{told(s.subject or '')} " if self.channel.has_subject else ""
+        parts = [f"text {told(s.body, 80)}"] if s.body else []
+        parts += [f"its own HTML {marked(s.html)}"] if s.html else []
+        with_texts = f"with {' and '.join(parts)} " if parts else ""
+        return f"{self.channel.verb} {subject}{with_texts}to {whom}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         return [*self._check_whom(scope), *self._check_texts(scope)]
@@ -263,8 +266,3 @@ def _owner(context: RunContext, own: str) -> Recipient:
     if not person.is_active:
         raise ActionFailed(f"The owner, {person.name}, is no longer an active member.")
     return Recipient(person.email, person.name)
-
-
-def _shortened(text: str, length: int) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= length else f"{flat[: length - 1]}…"

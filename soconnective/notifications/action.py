@@ -22,6 +22,7 @@ from soconnective.automation.writable import writable
 from soconnective.core.fields import PersonField
 from soconnective.core.forms import clean_text
 from soconnective.core.registry import Person, active_people, people, registry
+from soconnective.core.words import told
 from soconnective.notifications.audience import admins
 from soconnective.notifications.kinds import Kind, mail_trouble, register_kind
 from soconnective.notifications.operations import notify, who_want_mail
@@ -114,8 +115,7 @@ class NotifyUser(Action):
         if self.settings.who == "person":
             person = people().get(self.settings.person_id or 0)
             who = person.name if person else "⚠ somebody who is gone"
-        flat = " ".join(self.settings.text.split())
-        return f"notify {who}: “{flat if len(flat) <= 60 else flat[:59] + '…'}”"
+        return f"notify {who}: {told(self.settings.text)}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:
         found = [("text", problem) for problem in merge.problems(self.settings.text, scope.record_type)]

@@ -25,6 +25,7 @@ from soconnective.automation.registry import register_action
 from soconnective.automation.trace import clean
 from soconnective.core.fields import IdField
 from soconnective.core.forms import clean_text
+from soconnective.core.words import told
 from soconnective.webhooks import queries
 from soconnective.webhooks.mapping import is_too_deep
 from soconnective.webhooks.operations import deliver
@@ -113,7 +114,11 @@ class CallWebhook(Action):
     def describe(self) -> str:
         endpoint = queries.endpoint(self.settings.endpoint_id)
         name = f"“{endpoint.name}”" if endpoint else "⚠ an endpoint that is gone"
-        own = " with its own JSON" if self.settings.content == "own" else ""
+        own = (
+            f" with its own JSON {told(self.settings.template or '', 80)}"
+            if self.settings.content == "own"
+            else ""
+        )
         return f"call webhook {name}{own}"
 
     def check(self, scope: Scope) -> list[tuple[str, str]]:

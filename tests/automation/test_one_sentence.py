@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 from soconnective.automation.definition import Definition, build
 from soconnective.automation.registry import action_types
 from soconnective.core.conditions import Group, normal
+from soconnective.core.db import write_transaction
 from soconnective.core.words import quoted, told
+from soconnective.webhooks.models import WebhookEndpoint
+from soconnective.webhooks.operations import create_endpoint
+from soconnective.webhooks.queries import endpoints
 from tests.automation.test_flow import note
 
 TEXTS = st.one_of(
@@ -51,10 +55,20 @@ GROUPS: st.SearchStrategy[dict[str, Any]] = st.recursive(
 )
 
 
+def _endpoints() -> list[WebhookEndpoint]:
+    """Two, made once."""
+    if not endpoints():
+        with write_transaction():
+            for name in ("One", "Two"):
+                create_endpoint(name, f"https://{name.lower()}.example/hook")
+    return list(endpoints())
+
+
 def strategies(inside: Any) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
     """Settings of each kind of step, the ones that a mode does not ask for among them."""
     stage = st.sampled_from(sorted(inside.stages.values()))
     person = st.sampled_from([inside.owner.id, inside.member.id])
+    endpoint = st.sampled_from([known.id for known in _endpoints()])
     return {
         "create_task": fixed(title=TEXTS, due_in_days=DAYS, assign_to=st.sampled_from(["owner", "person"]), person_id=person),
         "log_note": fixed(body=TEXTS),
@@ -78,6 +92,11 @@ def strategies(inside: Any) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
                       days=st.integers(-2, 2), at=st.sampled_from([None, time(9), time(10)]),
                       event=st.sampled_from(["deal.won", "deal.lost"])),
         "stop": fixed(),
+        "send_email": fixed(to=st.sampled_from(["contact", "owner"]), subject=TEXTS, body=st.none() | TEXTS,
+                            html=st.sampled_from([None, "<p>a</p>", "<p>b</p>"])),
+        "notify_user": fixed(who=st.sampled_from(["owner", "admins"]), text=TEXTS),
+        "call_webhook": st.one_of(fixed(endpoint_id=endpoint), fixed(endpoint_id=endpoint, content=st.just("own"),
+                                  template=st.sampled_from(['{"a": 1}', '{"a": 2}', "[1, 2]"]))),
     }  # fmt: skip
 
 
@@ -139,7 +158,7 @@ def test_two_rules_that_differ_never_read_the_same(inside: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["create_task", "log_note", "move_stage", "create_deal", "create_appointment",
-                                  "assign_owner", "change_field", "wait"])  # fmt: skip
+                                  "assign_owner", "change_field", "wait", "send_email", "notify_user", "call_webhook"])  # fmt: skip
 def test_no_piece_hides_a_setting(inside: Any, kind: str) -> None:
     every_setting_is_said(kind, inside)
 

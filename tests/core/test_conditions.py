@@ -96,7 +96,11 @@ def a_value(field: Any, operator: Any, draw: Any) -> Any:
 @st.composite
 def trees(draw: Any, deep: int = 2, kind: str | None = None) -> Group:
     """Of the fields of a deal, or of those of one kind."""
-    known = [field for field in fields_of("deal").values() if kind in (None, field.kind)]
+    known = [
+        field
+        for field in fields_of("deal").values()
+        if kind in (None, field.kind) and (field.kind != "tags" or (field.choices and field.choices()))
+    ]
     items: list[Any] = []
     for _ in range(draw(st.integers(0, 3))):
         if deep and draw(st.booleans()):

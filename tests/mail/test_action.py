@@ -75,7 +75,7 @@ def test_to_the_contact_of_a_deal_at_the_first_address(inside: Any, account: Any
     assert (mail.addressee_type, mail.addressee_id) == ("contact", contact.id)
     assert (
         definition_of(one).sentence()
-        == "When a deal is won → send e-mail “About {{ deal.title }}” to the contact"
+        == "When a deal is won → send e-mail “About {{ deal.title }}” with text “Hello {{ deal.contact }}” to the contact"
     )
 
 

@@ -73,7 +73,13 @@ def test_text_and_html_are_filled_with_the_same_values(
     rule = make_rule("contact.created", [("send_email", {
         "to": "contact", "subject": "Hi", "body": "Dear {{ contact.name }} & co", "html": "<p>Dear <b>{{ contact.name }}</b> &amp; co</p>",
     })])  # fmt: skip
-    assert definition_of(rule).sentence().endswith("send e-mail “Hi” with its own HTML to the contact")
+    assert (
+        definition_of(rule)
+        .sentence()
+        .endswith(
+            "send e-mail “Hi” with text “Dear {{ contact.name }} & co” and its own HTML (46 letters, 4633f6b4) to the contact"
+        )
+    )
     make_contact("Ana", "O'Neil & Sons", "ana@x.example")
     work(worker, inside, 2)
     text, html = parts(post)

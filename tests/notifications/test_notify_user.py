@@ -122,8 +122,11 @@ def test_many_rules_tell_together(inside: Any) -> None:
 
 
 SENTENCES = [
-    ({"who": "owner", "text": "Well\ndone"}, "notify the record's owner: “Well done”"),
-    ({"who": "admins", "text": "x" * 70}, f"notify all admins and owners: “{'x' * 59}…”"),
+    ({"who": "owner", "text": "Well\ndone"}, "notify the record's owner: “Well ⏎ done”"),
+    (
+        {"who": "admins", "text": "x" * 170},
+        f"notify all admins and owners: “{'x' * 60}…” (170 letters, b150200a)",
+    ),
     ({"who": "person", "person_id": 4711, "text": "x"}, "notify ⚠ somebody who is gone: “x”"),
 ]
 
