@@ -19,7 +19,9 @@ HTML = """<h1 style="color: #ff0000">Dear {{ contact.name }}</h1>
 
 def test_the_preview_shows_it_and_nothing_in_it_acts(app: Flask, team: Any, page: Any, watch: Any) -> None:
     watch.allow("img-src")  # the image is refused by the policy, and Chromium says so
-    watch.allow("Blocked script execution in 'about:srcdoc'")  # of the watch itself, which the frame does not let in
+    watch.allow(
+        "Blocked script execution in 'about:srcdoc'"
+    )  # of the watch itself, which the frame does not let in
     with app.app_context(), acting_in(team.id):
         make_contact("".join(VECTORS[::23])[:100], VECTORS[1], job_title=VECTORS[21][:100])
         db.session.remove()
