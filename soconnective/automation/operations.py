@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import func, select
 
-from soconnective.automation.definition import Definition, build
+from soconnective.automation.definition import Definition, build, parse
 from soconnective.automation.due_plan import rule_changed
 from soconnective.automation.keys import free_key
 from soconnective.automation.models import (
@@ -63,7 +63,7 @@ def update_automation(rule: Automation, definition: Definition, is_active: bool 
         rule.off_since = clock.now()  # what it was due for until now was something else
     if is_active is not None and is_active != rule.is_active:
         marks = switch(rule, "on" if is_active else "off")
-    if before is None or before.definition != definition.to_text():
+    if before is None or parse(before.definition).to_text() != definition.to_text():
         for step in _steps_of(rule):
             db.session.delete(step)
         db.session.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -11,12 +12,17 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from soconnective.automation import changes, drafts
 from soconnective.automation.definition import build
 from soconnective.automation.models import Automation, AutomationDraft, AutomationRun, AutomationVersion
-from soconnective.automation.operations import definition_of, delete_automation, update_automation
+from soconnective.automation.operations import (
+    current_version,
+    definition_of,
+    delete_automation,
+    update_automation,
+)
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused
@@ -343,3 +349,27 @@ def test_what_is_off_is_not_counted_as_done(inside: Any) -> None:
     make_rule(steps=[("log_note", {"body": "x"}, {"off": True}), bad], on_failure="keep")
     win(inside)
     assert last().outcome == "failed"
+
+
+def test_a_setting_that_came_later_makes_no_new_version_of_what_was_stored_before(inside: Any) -> None:
+    """A version of before knows nothing of a setting that its action has got since; saved unchanged, it is the same."""
+    steps = [("create_task", {"title": "Call", "due_in_days": 1})]
+    rule = make_rule("deal.won", steps, "Old")
+    stored = json.loads(current_version(rule).definition)
+    del stored["steps"][0]["settings"]["person_id"]
+    with write_transaction():
+        version = AutomationVersion.__table__
+        db.session.connection().execute(
+            update(version)
+            .where(version.c.tenant_id == inside.id, version.c.automation_id == rule.id)
+            .values(definition=json.dumps(stored, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+        )
+    db.session.expire_all()
+    with write_transaction():
+        update_automation(rule, build("Old", "deal.won", {}, steps))
+    assert rule.definition_number == 1
+    with write_transaction():
+        update_automation(
+            rule, build("Old", "deal.won", {}, [("create_task", {"title": "Ask", "due_in_days": 1})])
+        )
+    assert rule.definition_number == 2  # the control
