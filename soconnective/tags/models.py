@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String, UniqueConstraint
+from sqlalchemy import Index, String, UniqueConstraint, event
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
 from soconnective.core import clock
@@ -76,3 +76,9 @@ class Tagged:
     @property
     def tag_ids(self) -> list[int]:
         return [tag.id for tag in self.tags]
+
+
+@event.listens_for(Tagged, "init", propagate=True)
+def _on_init(_record: Tagged, _args: Any, values: dict[str, Any]) -> None:
+    """A new record has no tags yet: known without asking the database for them after its INSERT."""
+    values.setdefault("tag_rows", [])
