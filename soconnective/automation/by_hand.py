@@ -9,6 +9,7 @@ from flask import g, has_request_context
 from sqlalchemy import select
 
 from soconnective.automation.models import Automation, AutomationRun
+from soconnective.automation.queries import rule_in_words
 from soconnective.automation.timed import addressed_event
 from soconnective.core.access import current_actor
 from soconnective.core.db import db
@@ -73,9 +74,9 @@ class RunOnSelection(JobKind):
     label = "Run a rule on a selection"
 
     def describe(self, payload: Mapping[str, Any]) -> str:
-        rule = db.session.get(Automation, payload.get("automation_id") or 0)
-        name = f"“{rule.name}”" if rule else "a rule that is gone"
-        return f"{name}, {payload.get('done', 0):,} of {len(payload.get('ids', ())):,} records"
+        return (
+            f"{rule_in_words(payload)}, {payload.get('done', 0):,} of {len(payload.get('ids', ())):,} records"
+        )
 
     def run(self, job: Job) -> Again | None:
         rule = db.session.get(Automation, job.payload["automation_id"])

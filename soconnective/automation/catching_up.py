@@ -16,6 +16,7 @@ from sqlalchemy import select, tuple_
 from soconnective.automation import breaker
 from soconnective.automation.going_on import go_on
 from soconnective.automation.models import Automation, AutomationRun
+from soconnective.automation.queries import rule_in_words
 from soconnective.automation.trouble import Pause, tell_trouble
 from soconnective.automation.waiting import CANCEL, CATCH_UP, KIND, cancel_some
 from soconnective.core import clock
@@ -27,12 +28,6 @@ MINUTE = timedelta(minutes=1)
 MOST = 1000  # runs within a minute where there is no limit
 
 
-def _name(payload: Mapping[str, Any]) -> str:
-    rule = db.session.get(Automation, payload.get("automation_id") or 0)
-    done = f", {payload['done']:,} so far" if payload.get("done") else ""
-    return f"“{rule.name}”{done}" if rule else "a rule that is gone"
-
-
 @register_job
 class CatchUp(JobKind):
     """One held run a time. `ids` are the next ones, `after` the last that was looked up, `minute` what ran in it."""
@@ -42,7 +37,7 @@ class CatchUp(JobKind):
     most_attempts = 5
 
     def describe(self, payload: Mapping[str, Any]) -> str:
-        return _name(payload)
+        return rule_in_words(payload, f", {payload['done']:,} so far" if payload.get("done") else "")
 
     def run(self, job: Job) -> Again | None:
         state = {"done": 0, "failed": 0, **job.payload}
@@ -153,7 +148,7 @@ class CancelWaiting(JobKind):
     label = "Cancel what waits"
 
     def describe(self, payload: Mapping[str, Any]) -> str:
-        return _name(payload)
+        return rule_in_words(payload)
 
     def run(self, job: Job) -> Again | None:
         _ended, is_all = cancel_some(job.payload["automation_id"], job.payload["why"])

@@ -20,6 +20,7 @@ from soconnective.automation.due_models import EVERY_RECORD, PLANNED, Automation
 from soconnective.automation.due_plan import rule_of, values_of
 from soconnective.automation.hours import work_hours
 from soconnective.automation.models import Automation
+from soconnective.automation.queries import rule_in_words
 from soconnective.automation.timed import Timed, addressed_event, schedule_actor
 from soconnective.core import clock
 from soconnective.core.access import Actor
@@ -83,11 +84,6 @@ def _take(tenant_id: int, now: datetime) -> int:
     return len(rows)
 
 
-def name_of(payload: Mapping[str, Any]) -> str:
-    rule = db.session.get(Automation, payload.get("automation_id") or 0)
-    return f"“{rule.name}”" if rule else "a rule that is gone"
-
-
 def held(job: Job) -> AutomationDue | None:
     """The due row of a job, locked, if it still is to be fired."""
     return db.session.scalars(
@@ -109,7 +105,7 @@ class FireDue(JobKind):
     label = "A rule is due"
 
     def describe(self, payload: Mapping[str, Any]) -> str:
-        return name_of(payload)
+        return rule_in_words(payload)
 
     def run(self, job: Job) -> None:
         row = held(job)

@@ -19,6 +19,7 @@ from soconnective.automation.due_missed import Gap, end_of
 from soconnective.automation.due_models import EVERY_RECORD, LIVE, due
 from soconnective.automation.hours import work_hours
 from soconnective.automation.models import Automation, AutomationVersion
+from soconnective.automation.queries import rule_in_words
 from soconnective.automation.registry import trigger_types
 from soconnective.automation.timed import Timed
 from soconnective.automation.timed_dates import DateReached
@@ -76,9 +77,9 @@ class PlanDue(JobKind):
     label = "Plan when a rule is due"
 
     def describe(self, payload: Mapping[str, Any]) -> str:
-        rule = db.session.get(Automation, payload.get("automation_id") or 0)
-        done = f", {payload['done']:,} records looked at" if payload.get("done") else ""
-        return f"“{rule.name}”{done}" if rule else "a rule that is gone"
+        return rule_in_words(
+            payload, f", {payload['done']:,} records looked at" if payload.get("done") else ""
+        )
 
     def run(self, job: Job) -> Again | None:
         found = db.session.get(Automation, int(job.payload["automation_id"]))

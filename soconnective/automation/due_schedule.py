@@ -12,10 +12,11 @@ from sqlalchemy import select
 
 from soconnective.automation.candidates import Rule
 from soconnective.automation.due import SCHEDULE, fire_once, mark_fired
-from soconnective.automation.due_fire import held, name_of
+from soconnective.automation.due_fire import held
 from soconnective.automation.due_missed import is_over
 from soconnective.automation.due_plan import plan_next, rule_of
 from soconnective.automation.models import Automation
+from soconnective.automation.queries import rule_in_words
 from soconnective.automation.timed import addressed_event, schedule_actor
 from soconnective.automation.timed_schedule import ScheduleDue
 from soconnective.automation.waiting import LOOK_AGAIN
@@ -40,7 +41,7 @@ class RunSchedule(JobKind):
     label = "A rule's schedule"
 
     def describe(self, payload: Mapping[str, Any]) -> str:
-        return f"{name_of(payload)}, {payload.get('done', 0):,} records so far"
+        return f"{rule_in_words(payload)}, {payload.get('done', 0):,} records so far"
 
     def run(self, job: Job) -> Again | None:
         moment = job.payload.get("moment")

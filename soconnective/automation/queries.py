@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -343,3 +343,9 @@ def _why_off(rule: Automation) -> str:
     now = "in the shadow" if rule.is_shadow else "switched off"
     was_never_on = rule.activated_at is None and not rule.is_shadow
     return f"It is {now}." if was_never_on else f"It is {now} now; it may have been off then."
+
+
+def rule_in_words(payload: Mapping[str, Any], more: str = "") -> str:
+    """The rule of a job, with `more` behind its name, for the lists of jobs."""
+    rule = db.session.get(Automation, payload.get("automation_id") or 0)
+    return f"“{rule.name}”{more}" if rule else "a rule that is gone"

@@ -75,11 +75,9 @@ def draws_again() -> bool:
 def _claim() -> Response | None:
     """Write down that this post is ours; whoever comes second gets the first one's answer.
 
-    A post that only reads has no effect to repeat, and must not wait for those who write.
+    A post that only reads (`draws_again` among them) has no effect to repeat, and must not wait for those who write.
     """
     if request.method != "POST" or reads_only.get() or not has_tenant() or not request.form.get("form_key"):
-        return None
-    if draws_again():
         return None
     build: Any = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     row = {"tenant_id": current_tenant_id(), "digest": _digest(), "created_at": clock.now()}

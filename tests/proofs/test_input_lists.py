@@ -13,16 +13,10 @@ from soconnective.saved_views import filtering
 from tests.databases import owner_engine
 from tests.proofs.digests import changed, digest_of
 from tests.proofs.test_input_forms import DATES, NUMBERS, TEXTS
+from tests.saved_views.test_filters import AREAS
 from tests.test_routes import fill
 
 NAME = "7 Input"
-AREAS = {
-    "contact": "contacts",
-    "company": "companies",
-    "deal": "deals",
-    "task": "tasks",
-    "appointment": "appointments",
-}
 PARTS = ("field", "operator", "value", "value", "other", "match")
 
 
