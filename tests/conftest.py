@@ -52,25 +52,35 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def databases(request: pytest.FixtureRequest) -> SqliteDatabases | PostgresDatabases:
+def databases(request: pytest.FixtureRequest) -> Iterator[SqliteDatabases | PostgresDatabases]:
     """This worker's databases: `empty()` gives one without tables, `fresh()` one with the schema."""
     workerinput = getattr(request.config, "workerinput", None)
     if workerinput:
-        return join(workerinput["run"], workerinput["workerid"])
-    return join(request.config.stash[_run].place, "main")
-
-
-@pytest.fixture
-def database_url(databases: SqliteDatabases | PostgresDatabases) -> Iterator[str]:
-    """A database with the schema and without a row, for this test alone."""
-    url = databases.fresh()
-    yield url
-    databases.discard(url)
+        found = join(workerinput["run"], workerinput["workerid"])
+    else:
+        found = join(request.config.stash[_run].place, "main")
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")
-def lender() -> Lender:
-    return Lender()
+def lender(databases: SqliteDatabases | PostgresDatabases) -> Iterator[Lender]:
+    lender = Lender(databases.spared)
+    yield lender
+    lender.close()
+
+
+@pytest.fixture
+def database_url(
+    request: pytest.FixtureRequest, databases: SqliteDatabases | PostgresDatabases
+) -> Iterator[str]:
+    """A database with the schema, for this test alone; without a row, unless the test asks for the team."""
+    wants_team = "team" in request.fixturenames
+    if wants_team:
+        request.getfixturevalue("kept_team")
+    url = databases.fresh(kept=wants_team)
+    yield url
+    databases.discard(url)
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ One run of pytest has one `Run`: a short temporary folder and, for PostgreSQL, a
 the migrations, into a template. `fresh()` gives what the template holds, under one address for each worker:
 on SQLite a name that leads to a new copy of the file (SQLite names its other files after what the name leads
 to, so whoever still holds the last one cannot touch this one), on PostgreSQL the worker's one database swept
-clean (10 ms; a clone takes 40 to 160). `empty()` gives a database without any table, for tests that change
-the schema.
+clean (a clone takes 40 to 160 ms). What nearly every test begins with is made once per worker: `keep()` takes
+the rows that stand there now, and `fresh(kept=True)` gives them back. `empty()` gives a database without any
+table, for tests that change the schema.
 
 As a program (`python -m tests.databases`): `find` prints where the server is found, `check sqlite
 postgresql` compares the models with the migrations.
@@ -20,6 +21,7 @@ import pwd
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from sqlalchemy import NullPool, create_engine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,20 +181,35 @@ class SqliteDatabases:
 
     def __init__(self, folder: Path, worker: str) -> None:
         self.folder, self.worker, self._numbers = folder, worker, count(1)
+        self.spared: set[int] = set()  # PostgreSQL's alone
 
     def empty(self) -> str:
         return f"sqlite:///{self.folder}/{self.worker}-{next(self._numbers)}.db"
 
-    def fresh(self) -> str:
+    def keep(self, url: str) -> None:
+        """What the database at `url` holds now is what `fresh(kept=True)` gives."""
+        with sqlite3.connect(Path(url.removeprefix("sqlite:///"))) as source:
+            source.execute("VACUUM INTO ?", (str(self._kept),))
+        source.close()
+
+    @property
+    def _kept(self) -> Path:
+        return self.folder / f"{self.worker}-kept.db"
+
+    def fresh(self, *, kept: bool = False) -> str:
         template = self.folder / "template.db"
         with once(self.folder) as first:
             if first:
                 build_schema(f"sqlite:///{template}")
+        template = self._kept if kept else template
         file, own = self.folder / f"{self.worker}-{next(self._numbers)}.db", self.folder / f"{self.worker}.db"
         shutil.copyfile(template, file)
         own.unlink(missing_ok=True)
         own.symlink_to(file)
         return f"sqlite:///{own}"
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def discard(self, url: str) -> None:
         file = Path(url.removeprefix("sqlite:///"))
@@ -208,6 +226,9 @@ class PostgresDatabases:
     def __init__(self, folder: Path, worker: str, server_url: str) -> None:
         self.folder, self.worker, self.server_url, self._numbers = folder, worker, server_url, count(1)
         self._own: str | None = None
+        self._sweeper: psycopg.Connection[Any] | None = None
+        self._kept, self._sweeps = "", count(1)
+        self.spared: set[int] = set()  # the backends that stay connected from test to test; they hold nothing
 
     def _url(self, name: str, role: str = APP) -> str:
         return as_role(self.server_url.replace("/postgres?", f"/{name}?"), role)
@@ -221,7 +242,24 @@ class PostgresDatabases:
         self._execute(f"CREATE DATABASE {name} OWNER {OWNER}")
         return self._url(name)
 
-    def fresh(self) -> str:
+    def keep(self, url: str) -> None:
+        """What the worker's database holds now is what `fresh(kept=True)` gives."""
+        lines = ["SET session_replication_role = replica"]
+        with psycopg.connect(self._url(self._own or "", "postgres")) as connection:
+            for table, names in connection.execute(KEEP).fetchall():
+                rows = connection.execute(f"SELECT jsonb_agg(x)::text FROM {table} x".encode()).fetchone()
+                if rows and rows[0]:
+                    literal = sql.Literal(rows[0]).as_string(connection)
+                    lines.append(
+                        f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE"
+                        f" SELECT {names} FROM jsonb_populate_recordset(NULL::{table}, {literal})"
+                    )
+            for sequence, value in connection.execute(SEQUENCES).fetchall():
+                lines.append(f"SELECT setval('{sequence}', {value})")
+        self._kept = ";\n".join([*lines, "RESET session_replication_role"])
+
+    def fresh(self, *, kept: bool = False) -> str:
+        """`kept`: with what `keep()` took."""
         with once(self.folder) as first:
             if first:
                 self._execute(f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}")
@@ -229,9 +267,21 @@ class PostgresDatabases:
             if self._own is None:  # under the lock: two cannot clone one template at once
                 self._own = f"{self.worker}_own"
                 self._execute(f"CREATE DATABASE {self._own} TEMPLATE {TEMPLATE} OWNER {OWNER}")
-                return self._url(self._own)
-        self._execute(SWEEP, self._own)
+        if self._sweeper is None or self._sweeper.closed:
+            self._sweeper = psycopg.connect(self._url(self._own, "postgres"), autocommit=True)
+        if next(self._sweeps) % 100 == 0:
+            self._sweeper.execute("VACUUM")  # deleted rows are still read until then, and nobody else does it
+        self._sweeper.execute(
+            "SELECT set_config('tests.spare', %s, false)", [f"{{{','.join(map(str, self.spared))}}}"]
+        )
+        self._sweeper.execute(SWEEP.encode())
+        if kept:
+            self._sweeper.execute(self._kept.encode())
         return self._url(self._own)
+
+    def close(self) -> None:
+        if self._sweeper:
+            self._sweeper.close()
 
     def discard(self, url: str) -> None:
         name = re.sub(r".*/(\w+)\?.*", r"\1", url)
@@ -245,7 +295,8 @@ DO $$
 DECLARE item record; found boolean;
 BEGIN
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+            AND pid <> ALL (current_setting('tests.spare')::int[]);
     IF NOT EXISTS (SELECT 1 FROM alembic_version) THEN
         RAISE EXCEPTION 'an earlier test of this worker left the database without its schema revision';
     END IF;
@@ -259,10 +310,20 @@ BEGIN
     FOR item IN SELECT format('%I.%I', schemaname, sequencename) AS name FROM pg_sequences
         WHERE schemaname = 'public' AND last_value IS NOT NULL
     LOOP
-        EXECUTE 'ALTER SEQUENCE ' || item.name || ' RESTART';
+        PERFORM setval(item.name::regclass, 1, false);
     END LOOP;
 END $$
 """
+
+KEEP = """
+SELECT t.tablename, (
+    SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name = t.tablename AND is_generated = 'NEVER')
+FROM pg_tables t WHERE t.schemaname = 'public' AND t.tablename <> 'alembic_version'
+"""
+SEQUENCES = (
+    "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL"
+)
 
 
 @contextmanager

@@ -53,3 +53,4 @@ def test_workers_do_not_meet(databases, request):
     url = other.fresh()
     assert url != databases.fresh()
     other.discard(url)
+    other.close()

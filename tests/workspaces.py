@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +17,8 @@ from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from soconnective.core.workspace import enter_workspace
 from soconnective.deals.pipeline_operations import create_pipeline
+from tests.databases import PostgresDatabases, SqliteDatabases
+from tests.lending import Lender
 
 PASSWORD = "correct horse battery"
 
@@ -62,9 +65,21 @@ def make_team(app: Flask, name: str, domain: str) -> Team:
     return Team(tenant_id, **people, pipeline_id=pipeline_id, stages=stages)
 
 
+@pytest.fixture(scope="session")
+def kept_team(databases: SqliteDatabases | PostgresDatabases, lender: Lender) -> Team:
+    """Made once per worker; `database_url` hands out databases that hold it to whoever asks for the team."""
+    url = databases.fresh()
+    app = lender.lend(url)
+    team = make_team(app, "Acme", "acme.example")
+    lender.take_back(app)
+    databases.keep(url)
+    databases.discard(url)
+    return team
+
+
 @pytest.fixture
-def team(app: Flask) -> Team:
-    return make_team(app, "Acme", "acme.example")
+def team(app: Flask, kept_team: Team) -> Team:
+    return deepcopy(kept_team)
 
 
 @pytest.fixture
