@@ -128,3 +128,19 @@ class WebhookCall(TenantOwned, Base):
     fields: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     contact_id: Mapped[int | None] = mapped_column(BigId)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+
+
+class WebhookRefusal(TenantOwned, Base):
+    """A call to a hook's right address that was not taken. With `external_id`: one with this id came before."""
+
+    __tablename__ = "webhook_refusals"
+    __table_args__ = tenant_table(
+        tenant_reference("hook_id", "webhook_hooks"),
+        Index("ix_webhook_refusals_hook", "tenant_id", "hook_id", "id"),
+        Index("ix_webhook_refusals_at", "tenant_id", "at"),
+    )
+
+    hook_id: Mapped[int] = mapped_column(BigId)
+    external_id: Mapped[str | None] = mapped_column(String(200))
+    said: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
