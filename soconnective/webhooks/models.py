@@ -86,7 +86,7 @@ class WebhookDelivery(TenantOwned, Base):
 class WebhookHook(TenantOwned, Timestamped, Versioned, Base):
     """A secret address that others call. Only the digest of its token is kept.
 
-    `mapping` is a list of [name, JSON path]; `id_path` says where the id is that tells duplicates (empty:
+    `mapping` is a list of [name, JSON path] or [name, JSON path, unit]; `id_path` says where the id is that tells duplicates (empty:
     the header webhook-id, else `id`). With `is_signed`, calls must carry a signature by the secret kept
     under `secret_name`.
     """
