@@ -215,8 +215,10 @@ def test_live_runs_of_the_same_minute_count_to_the_limit(inside: Any, limit: Any
 
 
 def test_a_run_whose_moment_is_over_says_what_it_waits_for(
-    inside: Any, limit: Any, owner: FlaskClient
-) -> None:  # noqa: F811
+    inside: Any,
+    limit: Any,  # noqa: F811
+    owner: FlaskClient,
+) -> None:
     limit(per_minute=1)
     rule_id = begun(inside, "1", "2")
     run_id = runs()[1].id
