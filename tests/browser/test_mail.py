@@ -155,7 +155,7 @@ def test_a_customer_is_written_to(
     phone.get_by_role("button", name="What the rule “Say thank you” sent was given up", exact=True).click()
     expect(phone.get_by_text("not delivered: ").first).to_contain_text(NOBODY)
     require_fit(phone)
-    phone.get_by_role("link", name="Thank you for Small repair").click()
+    phone.locator("#undelivered").get_by_role("link", name="Thank you for Small repair").click()
     expect(phone.get_by_text("not sent")).to_be_visible()
     expect(phone.get_by_text(NOBODY)).to_be_visible()
     require_fit(phone)
