@@ -83,9 +83,15 @@ class RoleForm(RecordForm):
 class HandOverForm(RecordForm):
     to_id = SelectField("Give it to")
 
-    def __init__(self, *args: Any, people: list[tuple[int, str]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        people: list[tuple[int, str]],
+        nobody: str = "nobody: leave it without an owner",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.to_id.choices = [SelectChoice("", "nobody: leave it without an owner")] + [
+        self.to_id.choices = [SelectChoice("", nobody)] + [
             SelectChoice(str(person_id), name) for person_id, name in people
         ]
 

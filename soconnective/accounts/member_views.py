@@ -9,6 +9,7 @@ from flask import Blueprint, abort, flash, g, redirect, render_template, request
 from soconnective.accounts import operations, queries
 from soconnective.accounts.forms import HandOverForm, InviteForm, RoleForm
 from soconnective.accounts.models import Membership
+from soconnective.automation.references import rules_naming
 from soconnective.core.access import PERMISSIONS, ROLES, may
 from soconnective.core.forms import RecordForm
 from soconnective.core.registry import registry
@@ -64,18 +65,36 @@ def edit(membership_id: int) -> Any:
     ), form.status
 
 
-@bp.post("/<id:membership_id>/<any(disable, enable):what>")
+@bp.post("/<id:membership_id>/enable")
 @may("members.manage")
-def switch(membership_id: int, what: str) -> Any:
+def enable(membership_id: int) -> Any:
     membership = _get(membership_id)
     form = _status_form(membership)
-    status = "disabled" if what == "disable" else "active"
-    if form.saved(lambda: operations.set_member_status(membership, status, g.role)):
-        flash(f"{membership.user.name} is {'disabled' if what == 'disable' else 'active again'}.", "success")
+    if form.saved(lambda: operations.set_member_status(membership, "active", g.role)):
+        flash(f"{membership.user.name} is active again.", "success")
         return redirect(url_for("members.index"))
     role_form = RoleForm(formdata=None, obj=membership, acting_role=g.role)
     return render_template(
         "accounts/member.html", form=role_form, membership=membership, status=form
+    ), form.status
+
+
+@bp.route("/<id:membership_id>/disable", methods=["GET", "POST"])
+@may("members.manage")
+def disable(membership_id: int) -> Any:
+    """Asks first: says which rules name the person, and who takes their place there. All else stays theirs."""
+    membership = _get(membership_id)
+    form = HandOverForm(
+        obj=membership, people=_others(membership), nobody="nobody: leave the rules as they are"
+    )
+    if form.saved(lambda: _disable(membership, form)):
+        flash(f"{membership.user.name} is disabled.", "success")
+        return redirect(url_for("members.index"))
+    return render_template(
+        "accounts/disable_member.html",
+        form=form,
+        membership=membership,
+        named=rules_naming("person", membership.user_id),
     ), form.status
 
 
@@ -85,22 +104,34 @@ def remove(membership_id: int) -> Any:
     """Asks first: says what the person holds, and who gets it."""
     membership = _get(membership_id)
     holdings = [(holding.label, holding.count(membership.user_id)) for holding in registry.holdings.values()]
-    others = [
-        (p.id, p.name) for p in queries.load_people().values() if p.is_active and p.id != membership.user_id
-    ]
-    form = HandOverForm(obj=membership, people=others)
+    form = HandOverForm(obj=membership, people=_others(membership))
     if form.saved(lambda: _remove(membership, form)):
         flash(f"{membership.user.name} is no longer a member.", "success")
         return redirect(url_for("members.index"))
     held = [pair for pair in holdings if pair[1]]
     return render_template(
-        "accounts/remove_member.html", form=form, membership=membership, holdings=held
+        "accounts/remove_member.html",
+        form=form,
+        membership=membership,
+        holdings=held,
+        named=rules_naming("person", membership.user_id),
     ), form.status
 
 
 def _remove(membership: Membership, form: HandOverForm) -> None:
     operations.hand_over(membership.user_id, int(form.to_id.data) if form.to_id.data else None)
     operations.set_member_status(membership, "removed", g.role)
+
+
+def _disable(membership: Membership, form: HandOverForm) -> None:
+    if form.to_id.data:
+        operations.hand_over(membership.user_id, int(form.to_id.data), only=("rules",))
+    operations.set_member_status(membership, "disabled", g.role)
+
+
+def _others(membership: Membership) -> list[tuple[int, str]]:
+    people = queries.load_people().values()
+    return [(p.id, p.name) for p in people if p.is_active and p.id != membership.user_id]
 
 
 def _get(membership_id: int) -> Membership:

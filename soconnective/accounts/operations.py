@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -115,14 +116,15 @@ def set_member_status(membership: Membership, status: str, acting_role: str) -> 
     queries.forget_people()
 
 
-def hand_over(person_id: int, to_id: int | None) -> None:
-    """Give what a person holds to somebody else, or to nobody."""
+def hand_over(person_id: int, to_id: int | None, only: Collection[str] | None = None) -> None:
+    """Give what a person holds to somebody else, or to nobody; `only` these holdings."""
     if to_id is not None:
         person = queries.load_people().get(to_id)
         if person is None or not person.is_active or to_id == person_id:
             raise Refused("Choose an active member.", "to_id")
     for holding in registry.holdings.values():
-        holding.hand_over(person_id, to_id)
+        if only is None or holding.name in only:
+            holding.hand_over(person_id, to_id)
 
 
 def invite(email: str, role: str, acting_role: str) -> tuple[Invitation, str]:

@@ -23,7 +23,7 @@ register_fields(
     Field("deal_amount", "deal's amount", "number", lambda: through(Appointment.deal_id, Deal, Deal.amount), is_related=True),
     Field(
         "deal_stage_id", "deal's stage", "choice", lambda: through(Appointment.deal_id, Deal, Deal.stage_id),
-        choices=lambda: tuple(stage_names().items()), is_related=True,
+        choices=lambda: tuple(stage_names().items()), is_related=True, reference="stage",
     ),
     Field(
         "deal_status", "deal's status", "choice", lambda: through(Appointment.deal_id, Deal, Deal.status),

@@ -49,6 +49,7 @@ from soconnective.automation import (
 from soconnective.automation.breaker import Limits
 from soconnective.automation.models import Automation
 from soconnective.automation.registry import trigger_types
+from soconnective.automation.waiting_words import waiting_words
 from soconnective.core.db import db
 from soconnective.core.registry import Holding, NavItem, Panel, Search, SearchHit, registry
 from soconnective.events import DomainEvent, Reaction, follow_with, namespace, react_with
@@ -116,6 +117,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(hours_views.bp)
     app.jinja_env.globals["hand_rules"] = by_hand.hand_rules
     app.jinja_env.globals["run_subjects"] = queries.subjects_of
+    app.jinja_env.globals["waiting_words"] = waiting_words
     registry.add(
         NavItem(
             "automations",

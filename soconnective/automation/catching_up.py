@@ -1,12 +1,12 @@
 """The job that goes on with what a paused rule held: in the order in which it was to come, one run in a transaction.
 
-It keeps to the breaker's limits: no more runs within a minute, no more of one record, and as many failures one after
+It keeps to the breaker's limits: no more runs within a minute, the rule's live ones included, no more of one record, and as many failures one after
 the other pause the rule again, with the rest still held. And the job that cancels what waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,7 +49,7 @@ class CatchUp(JobKind):
             return None
         run, held = _held(ids[0])
         if run is not None and held is not None:
-            if (again_at := _pace(state, run)) is not None:
+            if (again_at := _pace(state, run, rule)) is not None:
                 return Again({**state, "ids": ids}, again_at)
             go_on(run, held.payload)
             held.state, held.finished_at = "done", clock.now()
@@ -109,7 +109,7 @@ def _held(run_id: int) -> tuple[AutomationRun | None, Job | None]:
     return run, None
 
 
-def _pace(state: dict[str, Any], run: AutomationRun) -> datetime | None:
+def _pace(state: dict[str, Any], run: AutomationRun, rule: Automation) -> datetime | None:
     """When to go on if the limits of this minute are reached; else count `run` to it."""
     now, config = clock.now(), current_app.config
     minute = state.get("minute")
@@ -117,11 +117,29 @@ def _pace(state: dict[str, Any], run: AutomationRun) -> datetime | None:
         minute = {"began": plain(now), "runs": 0, "records": {}}
     record = f"{run.record_type}-{run.record_id}"
     same, of_one = minute["records"].get(record, 0), config["SOCONNECTIVE_BREAKER_PER_RECORD"]
-    if minute["runs"] >= (config["SOCONNECTIVE_BREAKER_PER_MINUTE"] or MOST) or (of_one and same >= of_one):
-        return datetime.fromisoformat(minute["began"]) + MINUTE
+    live = _live(rule, now)
+    all_same = same + sum(
+        (row.record_type, row.record_id) == (run.record_type, run.record_id) for row in live
+    )
+    most = config["SOCONNECTIVE_BREAKER_PER_MINUTE"] or MOST
+    if minute["runs"] + len(live) >= most or (of_one and all_same >= of_one):
+        first = datetime.fromisoformat(minute["began"]) if minute["runs"] else now
+        return min(first, *(row.started_at for row in live)) + MINUTE if live else first + MINUTE
     records = {**minute["records"], record: same + 1}
     state["minute"] = {"began": minute["began"], "runs": minute["runs"] + 1, "records": records}
     return None
+
+
+def _live(rule: Automation, now: datetime) -> Sequence[Any]:
+    """The runs of the last minute that nobody held: those that began since the rule was resumed."""
+    lately = select(AutomationRun.started_at, AutomationRun.record_type, AutomationRun.record_id).where(
+        AutomationRun.automation_id == rule.id,
+        AutomationRun.outcome.in_(breaker.ACTED),
+        AutomationRun.started_at > now - MINUTE,
+    )
+    if rule.activated_at is not None:
+        lately = lately.where(AutomationRun.started_at >= rule.activated_at)
+    return db.session.execute(lately.limit(MOST)).all()
 
 
 def _pause_again(rule: Automation, run: AutomationRun, failed: int) -> bool:

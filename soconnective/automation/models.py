@@ -227,3 +227,9 @@ class AutomationRun(TenantOwned, Base):
     waits_for: Mapped[str | None] = mapped_column(String(80))
     undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     asked_by: Mapped[str | None] = mapped_column(String(200))
+
+    @property
+    def undelivered(self) -> list[dict[str, Any]]:
+        """What it sent and nobody got (`made` of its steps): the outcome is of the transaction, this came later."""
+        made = (one for step in self.trace.get("steps", ()) for one in step["made"])
+        return [one for one in made if one.get("undelivered")]

@@ -56,7 +56,7 @@ def tell_delivered(event_id: int | None, rule_id: int, record_type: str, record_
     """Somebody sent again what was given up, and now it arrived: a run that said otherwise says so too."""
     with _fenced():
         for run in _runs_of(event_id, rule_id, AutomationRun.detail.contains(_NOT, autoescape=True)):
-            if _remark(run, record_type, record_id, f"{title}: delivered after all"):
+            if _remark(run, record_type, record_id, f"{title}: delivered after all", False):
                 run.detail = run.detail[: MAX_DETAIL - len(_AFTER_ALL)] + _AFTER_ALL
 
 
@@ -78,7 +78,7 @@ def _say_in_run(event_id: int | None, what: Undelivered) -> int | None:
     """A remark at the step that sent it, and a word in the detail; returns the run."""
     said = clean(f"{what.title}: {what.reason}")
     for run in _runs_of(event_id, what.rule_id):
-        if _remark(run, what.record_type, what.record_id, said):
+        if _remark(run, what.record_type, what.record_id, said, True):
             run.detail = f"{run.detail}{_NOT}{said}"[:MAX_DETAIL]
             return int(run.id)
     return None
@@ -95,11 +95,13 @@ def _runs_of(event_id: int | None, rule_id: int, *conditions: Any) -> list[Autom
     return list(db.session.scalars(statement))
 
 
-def _remark(run: AutomationRun, record_type: str, record_id: int, words: str) -> bool:
-    """Put `words` to the step that made the record; whether there is one."""
+def _remark(run: AutomationRun, record_type: str, record_id: int, words: str, is_undelivered: bool) -> bool:
+    """Put `words` to the step that made the record, and mark the record; whether there is such a step."""
     trace = copy.deepcopy(run.trace)
     for step in trace.get("steps", ()):
-        if any((made["type"], made["id"]) == (record_type, record_id) for made in step["made"]):
+        found = [one for one in step["made"] if (one["type"], one["id"]) == (record_type, record_id)]
+        if found:
+            found[0]["undelivered"] = is_undelivered
             step["remarks"] = [*step["remarks"], clean(words)]
             run.trace = trace
             return True

@@ -81,7 +81,7 @@ def template_index() -> Any:
 @may("automations.edit")
 def new_template() -> Any:
     form = TemplateForm()
-    if not _is_preview() and form.saved(lambda: templates.create_template(**form.values())):
+    if not _only_shows() and form.saved(lambda: templates.create_template(**form.values())):
         flash("Saved. Rules can choose it now.", "success")
         return redirect(url_for("mail.edit_template", template_id=form.result.id))
     return _template_page(form, None)
@@ -92,7 +92,7 @@ def new_template() -> Any:
 def edit_template(template_id: int) -> Any:
     template = templates.get_template(template_id)
     form = TemplateForm(obj=template)
-    if not _is_preview() and form.saved(lambda: templates.update_template(template, **form.values())):
+    if not _only_shows() and form.saved(lambda: templates.update_template(template, **form.values())):
         flash("Saved. Mails that are on their way already stay as they are.", "success")
         return redirect(url_for("mail.edit_template", template_id=template_id))
     return _template_page(form, template)
@@ -118,6 +118,11 @@ def _delete(form: ReplaceForm, template: MailTemplate) -> None:
     templates.delete_template(template)
 
 
+def _only_shows() -> bool:
+    """*Preview*, and the fields of another kind of record: what is typed is drawn again, and nothing is saved."""
+    return request.method == "POST" and request.form.get("op") in ("preview", "fields")
+
+
 def _is_preview() -> bool:
     return request.method == "POST" and request.form.get("op") == "preview"
 
@@ -127,7 +132,7 @@ def _template_page(form: TemplateForm, template: MailTemplate | None) -> Any:
     shown, is_asked = None, _is_preview()
     if is_asked and not (form.validate() and _reads_well(form)):
         form.status = 422
-    elif is_asked or (template is not None and form.status == 200):
+    elif is_asked or (template is not None and form.status == 200 and not _only_shows()):
         try:
             shown = templates.preview(form.texts())
         except (MergeError, KeyError) as error:  # of before a field, or a kind of record, went

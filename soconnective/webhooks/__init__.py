@@ -1,6 +1,6 @@
 """Webhooks, out and in: what rules tell other programs, and what other programs tell rules.
 
-Owns `webhook_endpoints` and `webhook_deliveries` (out), `webhook_hooks` and `webhook_calls` (in). Hands *Call a
+Owns `webhook_endpoints` and `webhook_deliveries` (out), `webhook_hooks`, `webhook_calls` and `webhook_refusals` (in). Hands *Call a
 webhook* and *a webhook is received* to the rules. Only `client` leaves the house, and only from a job.
 Knows nothing of contacts, deals or any other area.
 """

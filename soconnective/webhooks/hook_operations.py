@@ -55,12 +55,18 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def kept_id(external_id: str | None) -> str | None:
+    """The id of a call as it is kept: a very long one by its digest."""
+    if external_id is not None and len(external_id) > 190:
+        return f"sha256-{hashlib.sha256(external_id.encode()).hexdigest()}"
+    return external_id
+
+
 def receive(
     hook: WebhookHook, payload: Any, text: str, external_id: str | None, cause: DomainEvent | None
 ) -> WebhookCall | None:
     """Store a call and tell of it; None if one with this id came before. `cause` is what our own mark says."""
-    if external_id is not None and len(external_id) > 190:
-        external_id = f"sha256-{hashlib.sha256(external_id.encode()).hexdigest()}"
+    external_id = kept_id(external_id)
     if external_id is not None and _came_before(hook, external_id):
         return None
     call = WebhookCall(

@@ -19,6 +19,7 @@ from soconnective.webhooks import changes, queries
 from soconnective.webhooks import hook_operations as operations
 from soconnective.webhooks.forms import HookForm
 from soconnective.webhooks.models import WebhookCall, WebhookHook
+from soconnective.webhooks.refusals import last_deliveries
 
 bp = Blueprint("webhook_hooks", __name__, url_prefix="/dashboard/settings/webhooks")
 SHOW_ONCE = "hook_shown"  # in the session: the hook, and its address, which nobody can read again
@@ -44,7 +45,13 @@ def show(hook_id: int) -> Any:
         address = external_url("hooks.call", address=shown[1])
     mine = select(WebhookCall).where(WebhookCall.hook_id == hook.id)
     listing = Listing(mine, sorts={"id": WebhookCall.id}, default="-id", key=WebhookCall.id, per_page=20)
-    return render_template("webhooks/hook.html", hook=hook, address=address, listing=listing)
+    return render_template(
+        "webhooks/hook.html",
+        hook=hook,
+        address=address,
+        listing=listing,
+        deliveries=last_deliveries(hook.id),
+    )
 
 
 @bp.route("/hooks/<id:hook_id>/edit", methods=["GET", "POST"])

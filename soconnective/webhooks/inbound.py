@@ -24,9 +24,10 @@ from soconnective.core.db import begin_again, commit, db
 from soconnective.core.secrets import SecretLost, open_secret
 from soconnective.core.tenancy import current_tenant_id, enter_tenant
 from soconnective.webhooks.causes import HEADER, cause_of
-from soconnective.webhooks.hook_operations import digest_of, receive
+from soconnective.webhooks.hook_operations import digest_of, kept_id, receive
 from soconnective.webhooks.mapping import DEEPEST, as_text, at_path, is_too_deep
 from soconnective.webhooks.models import WebhookHook
+from soconnective.webhooks.refusals import DUPLICATE, may_note_flood, note_refusal
 from soconnective.webhooks.signatures import BadSignature, require_signature
 
 bp = Blueprint("hooks", __name__, url_prefix="/hooks")
@@ -36,9 +37,11 @@ _ADDRESS = re.compile(r"(\d{1,18})-([\w-]{43})", re.ASCII)
 
 
 class _Refuse(Exception):
-    def __init__(self, status: int, words: str) -> None:
+    """`hook_id`: of the hook whose page tells of it."""
+
+    def __init__(self, status: int, words: str, hook_id: int | None = None) -> None:
         super().__init__(words)
-        self.status = status
+        self.status, self.hook_id = status, hook_id
 
 
 @bp.post("/<address>")
@@ -46,22 +49,34 @@ class _Refuse(Exception):
 def call(address: str) -> Any:
     try:
         hook_id = _admitted(address)
+    except _Refuse as refused:
+        return _refused(refused)
+    try:
         body = _body()
         payload = _payload(body)
         begin_again()  # the limit was counted in a transaction of its own; what follows writes
         hook = _hook(hook_id)
         _require_signed(hook, body)
-        found = receive(
-            hook, payload, body.decode(), _external_id(hook, payload), cause_of(request.headers.get(HEADER))
-        )
-        if found is None:
-            return _answer(
-                200, {"status": "known", "detail": "A call with this id came before. Nothing was done."}
-            )
+        external_id = kept_id(_external_id(hook, payload))
+        cause = cause_of(request.headers.get(HEADER))
+        if receive(hook, payload, body.decode(), external_id, cause) is None:
+            note_refusal(hook_id, DUPLICATE, external_id)
+            commit()
+            return _answer(200, {"status": "known", "detail": DUPLICATE})
         commit()
     except _Refuse as refused:
-        return _answer(refused.status, {"status": "refused", "detail": str(refused)})
+        refused.hook_id = hook_id if refused.status != 404 else None
+        return _refused(refused)
     return _answer(202, {"status": "accepted"})
+
+
+def _refused(refused: _Refuse) -> Response:
+    """The answer; what the hook's page tells of it is written in a transaction of its own."""
+    if refused.hook_id is not None:
+        begin_again()
+        note_refusal(refused.hook_id, str(refused))
+        commit()
+    return _answer(refused.status, {"status": "refused", "detail": str(refused)})
 
 
 def _admitted(address: str) -> int:
@@ -83,7 +98,8 @@ def _admitted(address: str) -> int:
     enter_actor(Actor("api", hook.id, f"webhook {hook.name}"))
     hook_id = int(hook.id)
     if not count(PER_HOOK, "webhook", str(current_tenant_id()), str(hook_id)):
-        raise _Refuse(429, f"Too many calls: {PER_HOOK}. Send this one again in a minute.")
+        told = hook_id if may_note_flood(hook_id) else None
+        raise _Refuse(429, f"Too many calls: {PER_HOOK}. Send this one again in a minute.", told)
     return hook_id
 
 

@@ -1,4 +1,4 @@
-"""Where in a call's JSON the named fields are: paths like `customer.email` or `items.0.sku`."""
+"""Where in a call's JSON the named fields are, paths like `customer.email` or `items.0.sku`, and in which unit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from soconnective.automation.trace import clean
 from soconnective.core.errors import Refused
+from soconnective.webhooks.units import UNITS, split_unit
 
 MOST = 20
 LONGEST_VALUE = 2000
@@ -19,7 +20,7 @@ TAKEN = {"id", "title", "external_id", "received_at", "contact", "owner", "rule"
 
 
 def parse_mapping(text: str | None) -> list[list[str]]:
-    """The lines `name = path` as pairs; raises `Refused` at "mapping", naming the line."""
+    """The lines `name = path` as pairs, `name = path in cents` with the unit as a third; raises `Refused` at "mapping", naming the line."""
     found: list[list[str]] = []
     for number, line in enumerate((text or "").splitlines(), 1):
         if not line.strip():
@@ -33,16 +34,18 @@ def parse_mapping(text: str | None) -> list[list[str]]:
             )
         if name in TAKEN or name.endswith("_id"):
             raise Refused(f"Line {number}: the name “{name}” is taken. Choose another one.", "mapping")
-        if any(name == other for other, _path in found):
+        if any(name == other for other, *_rest in found):
             raise Refused(f"Line {number}: the name “{name}” stands twice.", "mapping")
-        found.append([name, checked_path(path, f"Line {number}: ", "mapping")])
+        path, unit = split_unit(path)
+        checked_path(path, f"Line {number}: ", "mapping")
+        found.append([name, path, unit] if unit else [name, path])
     if len(found) > MOST:
         raise Refused(f"{MOST} fields at most.", "mapping")
     return found
 
 
 def mapping_text(mapping: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"{name} = {path}" for name, path in mapping)
+    return "\n".join(f"{name} = {' in '.join(rest)}" for name, *rest in mapping)
 
 
 def checked_path(path: str, where: str, field: str) -> str:
@@ -87,4 +90,11 @@ def as_text(value: Any) -> str | None:
 
 
 def mapped(payload: Any, mapping: Sequence[Sequence[str]]) -> dict[str, str | None]:
-    return {name: as_text(at_path(payload, path)) for name, path in mapping}
+    return {name: _found(payload, *rest) for name, *rest in mapping}
+
+
+def _found(payload: Any, path: str, unit: str | None = None) -> str | None:
+    value = at_path(payload, path)
+    if unit is None or value is None or value == "":
+        return as_text(value)
+    return as_text(UNITS[unit](value))

@@ -86,7 +86,7 @@ class WebhookDelivery(TenantOwned, Base):
 class WebhookHook(TenantOwned, Timestamped, Versioned, Base):
     """A secret address that others call. Only the digest of its token is kept.
 
-    `mapping` is a list of [name, JSON path]; `id_path` says where the id is that tells duplicates (empty:
+    `mapping` is a list of [name, JSON path] or [name, JSON path, unit]; `id_path` says where the id is that tells duplicates (empty:
     the header webhook-id, else `id`). With `is_signed`, calls must carry a signature by the secret kept
     under `secret_name`.
     """
@@ -128,3 +128,19 @@ class WebhookCall(TenantOwned, Base):
     fields: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     contact_id: Mapped[int | None] = mapped_column(BigId)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+
+
+class WebhookRefusal(TenantOwned, Base):
+    """A call to a hook's right address that was not taken. With `external_id`: one with this id came before."""
+
+    __tablename__ = "webhook_refusals"
+    __table_args__ = tenant_table(
+        tenant_reference("hook_id", "webhook_hooks"),
+        Index("ix_webhook_refusals_hook", "tenant_id", "hook_id", "id"),
+        Index("ix_webhook_refusals_at", "tenant_id", "at"),
+    )
+
+    hook_id: Mapped[int] = mapped_column(BigId)
+    external_id: Mapped[str | None] = mapped_column(String(200))
+    said: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)

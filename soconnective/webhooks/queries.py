@@ -65,6 +65,6 @@ def mapped_names() -> dict[str, str]:
     """The fields that the mappings of all hooks name, with where they come from."""
     found: dict[str, str] = {}
     for row in hooks():
-        for name, path in row.mapping:
-            found.setdefault(name, path)
+        for name, *rest in row.mapping:
+            found.setdefault(name, " in ".join(rest))
     return found

@@ -1,4 +1,4 @@
-"""Calls and deliveries are kept for a while, so that people can see what came and went, and then deleted.
+"""Calls, refusals and deliveries are kept for a while, so that people can see what came and went, and then deleted.
 
 Old secrets that sign nothing any more are forgotten.
 """
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from soconnective.core import clock
 from soconnective.core.db import db
 from soconnective.jobs import Again, Job, JobKind, register_daily
-from soconnective.webhooks.models import WebhookCall, WebhookDelivery, WebhookEndpoint
+from soconnective.webhooks.models import WebhookCall, WebhookDelivery, WebhookEndpoint, WebhookRefusal
 from soconnective.webhooks.operations import forget_old_secret
 
 KEPT = timedelta(days=90)
@@ -33,6 +33,7 @@ class PruneWebhooks(JobKind):
             forget_old_secret(endpoint)
         statements = (
             select(WebhookCall).where(WebhookCall.received_at < before),
+            select(WebhookRefusal).where(WebhookRefusal.at < before),
             select(WebhookDelivery).where(
                 WebhookDelivery.created_at < before, WebhookDelivery.state != "waiting"
             ),

@@ -163,3 +163,32 @@ def test_removing_a_member_on_the_page_hands_the_conditions_over(
     assert gone.status_code == 302
     text = owner.get(f"/dashboard/automations/{rule_id}").text
     assert "owner is Acme admin" in text and "Acme member" in text  # the version before, struck through
+
+
+def test_disabling_a_member_names_the_rules_and_offers_another_person(
+    app: Flask, team: Any, owner: FlaskClient, version: Any
+) -> None:
+    with app.app_context(), acting_in(team.id):
+        task = ("create_task", {"title": "x", "assign_to": "person", "person_id": team.member.id})
+        rule_id = make([task]).id
+        member = db.session.scalars(
+            select(Membership.id).where(Membership.tenant_id == team.id, Membership.user_id == team.member.id)
+        ).one()
+        db.session.rollback()
+    home = f"/dashboard/settings/members/{member}"
+    url = f"{home}/disable"
+    page = owner.get(url).text
+    assert "in step 1" in page and f"/dashboard/automations/{rule_id}" in page
+    assert "in step 1" in owner.get(f"{home}/remove").text
+    for to_id in (str(team.member.id), "4711", "x"):  # nobody who can take their place: nothing is written
+        answer = owner.post(url, data={"version": version(owner, url), "to_id": to_id})
+        assert answer.status_code == 422 and "in step 1" in answer.text
+    assert owner.post(url, data={"version": version(owner, url)}).status_code == 422  # it has to be answered
+    assert owner.post(url, data={"version": version(owner, url), "to_id": ""}).status_code == 302
+    assert "Acme member is no longer an active member" in owner.get(f"/dashboard/automations/{rule_id}").text
+    assert owner.post(f"{home}/enable", data={"version": version(owner, home)}).status_code == 302
+    data = {"version": version(owner, url), "to_id": str(team.admin.id)}
+    assert owner.post(url, data=data).status_code == 302
+    text = owner.get(f"/dashboard/automations/{rule_id}").text
+    assert "Acme admin" in text and "no longer an active member" not in text
+    assert "No rule names them." in owner.get(url).text

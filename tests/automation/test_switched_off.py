@@ -22,6 +22,7 @@ from soconnective.automation.operations import (
     update_automation,
 )
 from soconnective.automation.waiting import cancel_all, cancel_run, waiting_runs
+from soconnective.automation.waiting_words import waiting_words
 from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import Refused
@@ -195,6 +196,55 @@ def test_resuming_keeps_to_the_limit_of_runs_within_a_minute(inside: Any, limit:
         work(LATER + timedelta(seconds=seconds))
         done.append(outcomes().count("succeeded"))
     assert done == [2, 2, 4, 4, 5] and rule(rule_id).is_active
+
+
+def test_live_runs_of_the_same_minute_count_to_the_limit(inside: Any, limit: Any) -> None:  # noqa: F811
+    limit(per_minute=3)
+    rule_id = begun(inside, "1", "2", "3", "4")
+    pause(rule_id)
+    work(NOW + timedelta(days=2))
+    put(rule_id, "on", LATER)
+    with clock.at(LATER):
+        for number in range(2):  # live ones, which begin to wait: two of the three of this minute
+            make_deal(inside.stages["Lead"], f"live {number}")
+    done = []
+    for seconds in (0, 59, 60, 119, 120):
+        work(LATER + timedelta(seconds=seconds))
+        done.append(outcomes().count("succeeded"))
+    assert done == [1, 1, 4, 4, 4] and rule(rule_id).is_active
+
+
+def test_a_run_whose_moment_is_over_says_what_it_waits_for(
+    inside: Any,
+    limit: Any,  # noqa: F811
+    owner: FlaskClient,
+) -> None:
+    limit(per_minute=1)
+    rule_id = begun(inside, "1", "2")
+    run_id = runs()[1].id
+
+    def said(at: datetime, wanted: str) -> bool:
+        db.session.rollback()
+        with clock.at(at):
+            pages = [
+                owner.get(one).text.casefold()
+                for one in (f"{URL}/runs", f"{URL}/{rule_id}/waiting", f"{URL}/runs/{run_id}")
+            ]
+        return all(wanted in page for page in pages)
+
+    def words(at: datetime) -> str:
+        with clock.at(at):
+            return waiting_words([run for run in runs() if run.outcome == "waiting"])[run_id]
+
+    assert words(NOW + timedelta(hours=1)).startswith("waiting until 3 Mar")
+    assert said(NOW + timedelta(days=2), "late, is run within a minute")
+    pause(rule_id)
+    assert said(NOW + timedelta(days=2), "held: the rule is paused")
+    work(NOW + timedelta(days=2))
+    assert words(NOW + timedelta(days=2)) == "held: the rule is paused"
+    put(rule_id, "on", LATER)
+    work(LATER)
+    assert outcomes() == ["succeeded", "waiting"] and words(LATER) == "next in line"
 
 
 def test_and_to_the_limit_for_one_record(inside: Any, limit: Any) -> None:  # noqa: F811

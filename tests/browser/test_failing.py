@@ -27,6 +27,9 @@ def change_the_member(page: Page, button: str, said: str) -> None:
     page.goto("/dashboard/settings")
     page.get_by_role("main").get_by_role("link", name="People").click()
     page.get_by_role("row", name="Acme member").get_by_role("link", name="Change").click()
+    if button == "Disable":  # asks first, and names the rule
+        page.get_by_role("link", name="Disable …").click()
+        expect(page.get_by_role("link", name="Hand over")).to_be_visible()
     page.get_by_role("button", name=button).click()
     expect(page.get_by_text(said)).to_be_visible()
 

@@ -108,6 +108,20 @@ def test_a_template_is_written_previewed_and_deleted(app: Flask, owner: Any, the
     assert "The template does not exist any more" in owner.get("/dashboard/automations").text
 
 
+def test_another_kind_of_record_offers_its_fields_at_once(app: Flask, owner: Any, there: Any) -> None:
+    new = f"{URL}/templates/new"
+    assert "deal.title" not in owner.get(new).text
+    answer = owner.post(new, data={"op": "fields", "record_type": "deal", "body": "Typed", "subject": ""})
+    assert (
+        answer.status_code == 200
+        and "field-error" not in answer.text
+        and ">Typed</textarea>" in answer.text.replace("\r\n", "")
+    )
+    assert "deal.title" in answer.text and "contact.first_name" not in answer.text
+    assert owner.post(new, data={"op": "fields", "record_type": "nonsense"}).status_code == 200
+    assert db.session.scalar(select(func.count()).select_from(MailTemplate)) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [({"name": ""}, "Give the template a name"), ({"subject": "{{ deal.title }}"}, "There is no field"), ({"body": ""}, "Write the text"),

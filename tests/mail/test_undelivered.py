@@ -51,6 +51,16 @@ def test_what_was_given_up_is_sent_again_and_its_run_says_so(
     work(worker, inside)
     url = f"/dashboard/mail/{mails()[0].id}"
     db.session.rollback()
+    run_page, lists = (
+        f"/dashboard/automations/runs/{last().id}",
+        ("/dashboard/automations", "/dashboard/automations/runs"),
+    )
+    db.session.rollback()
+    page = owner.get(run_page).text
+    assert "success, e-mail not delivered" in page and f'<a href="{url}">Welcome Ana</a>' in page
+    assert all("success, e-mail not delivered" in owner.get(one).text for one in lists)
+    assert last().outcome == "succeeded"
+    db.session.rollback()
     page = owner.get(url).text
     assert "Send again" in page and NOBODY in page and "The mail account" in page
     assert "It is on its way again" in owner.post(f"{url}/again", follow_redirects=True).text
@@ -61,6 +71,8 @@ def test_what_was_given_up_is_sent_again_and_its_run_says_so(
     assert run.detail.endswith("550 5.1.1 no such person; delivered after all")
     assert run.trace["steps"][0]["remarks"][-1] == "“Welcome Ana” to ana@x.example: delivered after all"
     assert "given up lately" in owner.post(f"{url}/again", follow_redirects=True).text
+    assert not any("not delivered</" in owner.get(one).text for one in (run_page, *lists))
+    assert "success, e-mail" not in owner.get(run_page).text
 
 
 def test_a_mail_that_was_never_given_up_changes_no_run(

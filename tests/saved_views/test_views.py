@@ -13,6 +13,8 @@ from soconnective.core.conditions import Group, Test
 from soconnective.core.db import db, write_transaction
 from soconnective.core.errors import CrossTenant
 from soconnective.core.tenancy import acting_in
+from soconnective.deals.models import Stage
+from soconnective.deals.pipeline_operations import create_pipeline
 from soconnective.saved_views.listed import lists
 from soconnective.saved_views.models import SavedView
 from soconnective.saved_views.operations import MOST_VIEWS, create_view
@@ -424,3 +426,47 @@ def test_views_name_what_takes_the_place_of_what_goes(app: Flask, team: Any, own
         written(Group(items=[Test(field="tag_ids", operator="include_any", value=[str(new)])])),
         *[written(Group(items=[Test(field="stage_id", operator="is", value=str(stages[1]))]))] * 2,
     ]
+
+
+def test_views_follow_a_pipeline_that_is_deleted_also_those_of_tasks(
+    app: Flask, team: Any, owner: Any, version: Any
+) -> None:
+    with app.app_context(), acting_in(team.id):
+        with write_transaction():
+            gone = create_pipeline("Renewals")
+        old, first, pipeline = gone.id, str(gone.stages[0].id), str(gone.id)
+        stays = db.session.get_one(Stage, team.stages["Lead"]).pipeline_id
+        db.session.rollback()
+    task_tree = Group(items=[Test(field="deal_stage_id", operator="one_of", value=[first])])
+    save(app, team, team.owner, "In it", shared=True, tree=Group(items=[Test(field="pipeline_id", operator="is", value=pipeline)]))  # fmt: skip
+    save(app, team, team.member, "Of a member", shared=False, tree=Group(items=[Test(field="stage_id", operator="is", value=first)]))  # fmt: skip
+    save(app, team, team.owner, "Tasks of it", shared=True, tree=task_tree, kind="task")
+    ask = f"/dashboard/settings/pipelines/{old}/delete"
+    page = owner.get(ask).text
+    assert "2 views name it" in page and ">In it</a>" in page and ">Tasks of it</a>" in page
+    assert "Of a member" not in page and "replacement_id" in page
+    lead = team.stages["Lead"]
+    data = {"version": version(owner, ask), "replacement_id": lead}
+    assert owner.post(ask, data=data).status_code == 302
+    wanted = (
+        Test(field="pipeline_id", operator="is", value=str(stays)),
+        Test(field="stage_id", operator="is", value=str(lead)),
+    )
+    trees = [row[3] for row in kept(app, team)]
+    assert sorted(trees) == sorted(
+        [
+            *(written(Group(items=[test])) for test in wanted),
+            written(Group(items=[Test(field="deal_stage_id", operator="one_of", value=[str(lead)])])),
+        ]
+    )
+
+
+def test_a_stage_of_tasks_views_is_listed_where_it_is_replaced(app: Flask, team: Any, owner: Any) -> None:
+    tree = Group(items=[Test(field="deal_stage_id", operator="is", value=str(team.stages["Lead"]))])
+    for kind in ("task", "appointment"):
+        save(app, team, team.owner, f"For a {kind}", shared=True, tree=tree, kind=kind)
+    ask = f"/dashboard/settings/pipelines/stages/{team.stages['Lead']}/replace"
+    page = owner.get(ask).text
+    assert ">For a task</a>" in page and ">For a appointment</a>" in page
+    assert owner.post(ask, data={"version": 1, "replacement_id": team.stages["Qualified"]}).status_code == 302
+    assert all(str(team.stages["Qualified"]) in row[3] for row in kept(app, team))

@@ -168,6 +168,7 @@ def test_it_is_tried_again_under_the_same_id_until_it_is_given_up(
     assert {headers["webhook-id"] for _path, headers, _body in other.got} == {found.key}
     run = db.session.scalars(select(AutomationRun)).one()
     assert run.detail.startswith("webhook on its way; not delivered: deal.won to ")
+    assert [one["type"] for one in run.undelivered] == ["webhook_delivery"]
     assert "answered 500" in run.trace["steps"][0]["remarks"][-1]
     rows = db.session.scalars(select(Notification)).all()
     assert {(row.kind, row.record_type, row.record_id) for row in rows} == {("undelivered", "run", run.id)}
