@@ -261,15 +261,18 @@ class Flood:
 
 
 @pytest.mark.proof(NAME)
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_is_posted_nothing_breaks(
-    app: Flask, team: Any, rivals: Any, owner: Any, proof: Any, seed: int
+    app: Flask, team: Any, rivals: Any, owner: Any, proof: Any, database_kind: str, seed: int
 ) -> None:
+    """In the short form each database gets its half of the 5,000 posts; in the long one each gets 50,000."""
+    if not proof.is_long:
+        seed += 2 * (database_kind == "postgresql")
     fill(app, rivals, "Zebra")
     made = Flood(app, team, owner, seed)
     assert {form.action.split("?")[0].rpartition("/")[2] for form in made.forms} >= RARE
     theirs, people = digest_of(made.reader, rivals.id), made.who_is_who()
-    number = proof.scale(1_250, 12_500)
+    number = proof.scale(1_250, 25_000)
     for place in range(number):
         made.post(made.forms[place % len(made.forms)])
     if tables := changed(theirs, digest_of(made.reader, rivals.id)):
