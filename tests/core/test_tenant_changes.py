@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy.orm.attributes import set_committed_value
 
 from soconnective.accounts.models import Tenant
 from soconnective.contacts.models import Company, Contact
@@ -132,5 +133,18 @@ def test_a_row_points_to_one_of_its_own_tenant(inside: Any, rivals: Any) -> None
     held.job_title = "y"
     held.__dict__["company"] = theirs
     with pytest.raises(CrossTenant, match=r"^a Contact would point to another tenant's Company$"):
+        db.session.flush()
+    db.session.rollback()
+
+
+def test_no_list_of_a_row_holds_a_foreign_one(inside: Any, rivals: Any) -> None:
+    with acting_in(rivals.id):
+        theirs = make_contact("Their", "Contact", email="their@x.example").identities[0]
+        db.session.refresh(theirs)  # held, with its tenant
+    contact = make_contact(email="our@x.example")
+    assert len(contact.identities) == 1
+    contact.job_title = "x"
+    set_committed_value(contact, "identities", [*contact.identities, theirs])
+    with pytest.raises(CrossTenant, match=r"^a Contact would point to another tenant's ContactIdentity$"):
         db.session.flush()
     db.session.rollback()
