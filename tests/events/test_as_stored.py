@@ -12,7 +12,7 @@ from sqlalchemy import select
 from soconnective.core.access import Actor
 from soconnective.core.db import db, write_transaction
 from soconnective.deals.operations import delete_deal, set_deal_contacts, update_deal
-from soconnective.events import DomainEvent, EventRow, follow_with, snapshot_now
+from soconnective.events import DomainEvent, EventLink, EventRow, follow_with, rules, snapshot_now
 from soconnective.events.store import _followers
 from soconnective.tags.operations import set_tags
 from tests.factories.records import make_company, make_contact, make_deal, make_tag
@@ -98,3 +98,26 @@ def test_a_follower_hears_of_each_event_once_and_knows_its_number(inside: Any, f
         update_deal(deal, title="Other")
     stored = db.session.scalars(select(EventRow).order_by(EventRow.id))
     assert heard == [(row.name, row.id) for row in stored]
+
+
+def test_of_two_changes_told_as_one_the_one_that_runs_the_rules_counts(inside: Any) -> None:
+    deal = make_deal(inside.stages["Lead"])
+    for first, then, told in (("log", "run", "run"), ("run", "log", "run"), ("skip", "log", "log")):
+        with write_transaction():
+            with rules(first):  # type: ignore[arg-type]
+                update_deal(deal, title=f"{first} before")
+            with rules(then):  # type: ignore[arg-type]
+                update_deal(deal, title=f"{first} before {then}")
+        assert last("deal.updated").rules == told
+
+
+def test_who_joins_and_who_leaves_a_record_has_it_on_the_timeline(inside: Any) -> None:
+    deal, contact = make_deal(inside.stages["Lead"]), make_contact()
+    for chosen in ([contact.id], []):
+        with write_transaction():
+            set_deal_contacts(deal, chosen)
+        event = last("deal.updated")
+        links = select(EventLink.record_type, EventLink.record_id).where(
+            EventLink.tenant_id == inside.id, EventLink.event_id == event.id
+        )
+        assert ("contact", contact.id) in {tuple(row) for row in db.session.execute(links)}
