@@ -174,6 +174,11 @@ def build_schema(url: str) -> None:
         db.engine.dispose()
 
 
+_schema: list[
+    bytes
+] = []  # SQLite's template, for a process that runs pytest more than once (mutmut forks it)
+
+
 class SqliteDatabases:
     """Files in the run's folder; `fresh()` hands out a new one under one and the same name."""
 
@@ -199,8 +204,11 @@ class SqliteDatabases:
     def fresh(self, *, kept: bool = False) -> str:
         template = self.folder / "template.db"
         with once(self.folder) as first:
-            if first:
+            if first and not _schema:
                 build_schema(f"sqlite:///{template}")
+                _schema.append(template.read_bytes())
+            elif first:
+                template.write_bytes(_schema[0])
         template = self._kept if kept else template
         file, own = self.folder / f"{self.worker}-{next(self._numbers)}.db", self.folder / f"{self.worker}.db"
         shutil.copyfile(template, file)

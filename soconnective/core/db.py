@@ -64,6 +64,23 @@ def _on_before_commit(session: OrmSession) -> None:
         function(session)
 
 
+@event.listens_for(Session, "pending_to_persistent")
+def _on_made(session: OrmSession, row: Any) -> None:
+    """Hold a row that is made in a savepoint until the transaction ends.
+
+    The session refers to it weakly. Were it forgotten, read again and the savepoint undone, SQLAlchemy would not know
+    that the row went with it, and on SQLite the next row gets the same id.
+    """
+    if session.in_nested_transaction():
+        session.info.setdefault("made", []).append(row)
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _on_transaction_end(session: OrmSession, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info.pop("made", None)
+
+
 def commit() -> None:
     """Commit the request's (or command's) transaction; afterwards this context only reads.
 

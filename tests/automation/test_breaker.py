@@ -231,7 +231,8 @@ def test_a_run_that_fails_after_a_wait_counts(app: Flask, inside: Any, limit: An
     with clock.at(NOON + timedelta(hours=2)):
         Worker(app).turn()
     assert outcomes() == ["failed"] * 2
-    assert "its last 2 runs failed" in str(rule_now().paused_why)
+    detail = db.session.scalars(select(AutomationRun.detail).limit(1)).one()
+    assert rule_now().paused_why == f"its last 2 runs failed, the last one with: {detail.rstrip('.')}"
 
 
 BROKEN = ["_lately", "_failed", "_last_good"]

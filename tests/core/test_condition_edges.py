@@ -24,6 +24,7 @@ from soconnective.core.conditions import (
 )
 from soconnective.core.conditions import fields as conditions_fields
 from soconnective.core.conditions.evaluate import Facts
+from soconnective.core.conditions.form import ConditionForm
 from soconnective.core.db import db
 from soconnective.core.fields import AmountField, ClockField, DayField, IdField
 from soconnective.core.tenancy import acting_in
@@ -204,3 +205,22 @@ def test_what_days_and_amounts_take(inside: Any, typed: Any, errors: Any) -> Non
 
 def test_a_clock_reads_what_settings_store() -> None:
     assert Some(None, at="09:30").at.data == time(9, 30) == Some(None, at=time(9, 30)).at.data
+
+
+@pytest.mark.parametrize(("value", "kept"), [("", True), ("12", True), ("a lot", False), ("\u0007", False)])
+def test_a_draft_may_lack_a_value_but_holds_no_wrong_one(inside: Any, value: str, kept: bool) -> None:
+    source = MultiDict({"if-0-0-field": "amount", "if-0-0-operator": "greater", "if-0-0-value": value})
+    form = ConditionForm(fields_of("deal"), source=source)
+    tree = form.read_tree(is_draft=True)
+    assert (tree is not None) is kept
+    assert bool(form.groups[0].rows[0].errors) is not kept
+    if tree is not None:
+        assert tree.items == [Test(field="amount", operator="greater", value=value)]
+
+
+def test_conditions_deeper_than_the_page_shows_are_told_of(inside: Any) -> None:
+    test = Test(field="amount", operator="greater", value="5")
+    deep = Group(items=[Group(items=[test, Group(items=[test, test])]), test])
+    told = ConditionForm(fields_of("deal"), deep).errors
+    assert len(told) == 1 and "deeper than this page shows; saving keeps only what it shows" in told[0]
+    assert ConditionForm(fields_of("deal"), Group(items=[Group(items=[test, test]), test])).errors == []

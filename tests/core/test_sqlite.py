@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from typing import Any
 
@@ -98,3 +99,19 @@ def test_a_second_writer_of_one_request_is_told_at_once_and_others_wait(
         assert others == []
         with db.engine.begin():  # and the lock is free again
             pass
+
+
+def test_whoever_holds_the_write_lock_and_only_asks_is_not_kept_waiting() -> None:
+    """A connection that comes back while this request writes on another: the statistics wait, the request does not."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=sqlite.QueuedConnection)
+    connection.write_lock = lock = sqlite.WriteLock()
+    connection.statistics = sqlite.Statistics(changes=10_000)
+    assert lock.acquire(0)
+    connection.count_again()
+    assert lock.locked() and connection.statistics.generation == 0
+    with pytest.raises(sqlite3.OperationalError, match="of this very request"):
+        lock.acquire(1)
+    lock.release()
+    connection.count_again()
+    assert not lock.locked() and connection.statistics.generation == 1
+    connection.close()

@@ -22,14 +22,20 @@ from soconnective.core.tenancy import acting_in, current_tenant_id, tenant_id_of
 from soconnective.deals.models import Deal
 from tests.databases import settings_for
 from tests.factories.records import make_contact, make_deal
+from tests.lending import Lender
 
 
 @pytest.fixture
-def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+def app(database_url: str, lender: Lender, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """On PostgreSQL under the owner's role, which wall 4 does not bind: here walls 1 to 3 stand alone."""
+    if database_url.startswith("sqlite"):
+        app = lender.lend(database_url)
+        yield app
+        lender.take_back(app)
+        return
     monkeypatch.setattr(row_security, "refuse_unsafe_role", lambda _connection: None)
     settings = settings_for(database_url)
-    settings["DATABASE_URL"] = settings["SOCONNECTIVE_OWNER_URL"] or database_url
+    settings["DATABASE_URL"] = settings["SOCONNECTIVE_OWNER_URL"]
     app = create_app({**settings, "WTF_CSRF_ENABLED": False, "PROPAGATE_EXCEPTIONS": True})
     yield app
     with app.app_context():

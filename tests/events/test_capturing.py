@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +15,17 @@ from soconnective.core import clock
 from soconnective.core.db import db, write_transaction
 from soconnective.core.search import matching
 from soconnective.deals.models import Deal
-from soconnective.deals.operations import update_deal
-from soconnective.events import DomainEvent, EventLink, EventRow, namespace, snapshot_now, tell, watches_of
+from soconnective.deals.operations import delete_deal, update_deal
+from soconnective.events import (
+    DomainEvent,
+    EventLink,
+    EventRow,
+    capture,
+    namespace,
+    snapshot_now,
+    tell,
+    watches_of,
+)
 from tests.factories.records import make_contact, make_deal, make_rule
 
 
@@ -153,3 +163,21 @@ def test_a_record_and_its_parts_in_one_flush_are_told_and_found_once(inside: Any
     (event,) = since()
     assert event.name == "contact.created" and event.changes["identities"] == [[], ["ana@x.example"]]
     assert matching("contact", "ana ruiz") == matching("contact", "ana@x") == [contact.id]
+
+
+def test_a_record_that_cannot_say_how_it_was_is_deleted_and_told_all_the_same(
+    inside: Any, since: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_deal: Any) -> Any:
+        raise RuntimeError("planted")
+
+    deal = make_deal(inside.stages["Lead"])
+    deal_id, title = deal.id, deal.title
+    since()
+    monkeypatch.setitem(capture.watches, Deal, replace(capture.watches[Deal], snapshot=broken))
+    with write_transaction():
+        delete_deal(deal)
+    assert "a deal that is deleted cannot say how it was" in caplog.text
+    (event,) = since()
+    assert (event.name, event.record_id, event.snapshot["title"]) == ("deal.deleted", deal_id, title)
+    assert db.session.get(Deal, deal_id) is None

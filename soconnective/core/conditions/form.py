@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from flask import request
 from werkzeug.datastructures import MultiDict
 from wtforms import Form, SelectChoice, SelectField, SelectMultipleField, StringField
 from wtforms.widgets import DateInput, NumberInput
@@ -250,8 +249,6 @@ class ConditionForm:
         self.prefix = prefix
         self.record_type = record_type
         self.source: MultiDict[str, str] = source if source is not None else MultiDict()
-        if source is None and tree is None:
-            self.source = request.form
         self.fields = fields
         self.with_changes, self.blank = with_changes, blank
         self.too_many = False
