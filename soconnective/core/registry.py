@@ -221,9 +221,14 @@ def people() -> dict[int, Person]:
     return registry.people.load()
 
 
+def person_by(person_id: int | None) -> Person | None:
+    """The person with that id; for None nobody is looked up."""
+    return people().get(person_id) if person_id else None
+
+
 def called(person_id: int | None) -> str | None:
     """A person's name, with the address where another one has the same name; None for nobody known."""
-    found = people().get(person_id or 0)
+    found = person_by(person_id)
     if found is None:
         return None
     is_one = sum(person.name == found.name for person in people().values()) == 1

@@ -59,7 +59,7 @@ def fill_with(app: Flask, team: Any, vectors: list[str]) -> dict[str, int]:
                 deal = create_deal(
                     vector,
                     team.stages["Lead"],
-                    source=vector[:100],
+                    source=vector[:80],
                     company_id=company.id,
                     contact_ids=[contact.id],
                     **marked,
