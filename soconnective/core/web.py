@@ -16,7 +16,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 from whitenoise import WhiteNoise
 
-from soconnective.core import access, db, sqlite, tenancy, workspace
+from soconnective.core import access, db, late, sqlite, tenancy, workspace
 from soconnective.core.access import can
 from soconnective.core.errors import Conflict, TransactionLost
 from soconnective.core.forms import is_clash, workspace_token
@@ -211,6 +211,9 @@ def is_own(location: str) -> bool:
 
 
 def _on_csrf_error(error: CSRFError) -> tuple[str, int]:
+    offered = late.offer()
+    if offered is not None:
+        return offered, 400
     return _page(
         400,
         "This page was open for too long",

@@ -134,6 +134,36 @@ def test_headers_and_cookies(app: Flask, team: Any) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+LATE = {"name": "Kept <b>", "about": "\r\ntwo\nlines", "csrf_token": "old", "workspace": "x"}
+
+
+@pytest.mark.parametrize(
+    ("path", "origin", "data", "is_offered"),
+    [
+        ("/dashboard/companies/new?x=1", "http://localhost", LATE, True),
+        ("/dashboard/companies/new", "http://evil.example", LATE, False),
+        ("/dashboard/companies/new", "null", LATE, False),
+        ("/dashboard/companies/new", "", LATE, False),
+        ("//evil.example/companies", "http://localhost", LATE, False),
+        ("/dashboard/companies/new", "http://localhost", LATE | {"password": "secret"}, False),
+        ("/dashboard/companies/new", "http://localhost", {"csrf_token": "old", "workspace": "x"}, False),
+    ],
+)
+def test_a_form_of_an_ended_session_is_offered_again_to_our_own_pages(
+    app: Flask, team: Any, owner: Any, path: str, origin: str, data: dict[str, str], is_offered: bool
+) -> None:
+    app.config["WTF_CSRF_ENABLED"] = True
+    answer = owner.post(path, data=data, headers={"Origin": origin} if origin else {})
+    app.config["WTF_CSRF_ENABLED"] = False
+    assert answer.status_code == 400
+    assert ("Send what I typed" in answer.text) == is_offered
+    if is_offered:
+        assert 'action="/dashboard/companies/new?x=1"' in answer.text and "Kept &lt;b&gt;" in answer.text
+        assert "old" not in answer.text and ">\n\r\ntwo" in answer.text.replace("&#13;", "\r")
+    assert "secret" not in answer.text
+    assert "Kept" not in owner.get("/dashboard/companies").text
+
+
 def test_a_change_without_the_token_is_refused(app: Flask, team: Any, owner: Any) -> None:
     app.config["WTF_CSRF_ENABLED"] = True
     answer = owner.post("/dashboard/companies/new", data={"name": "No token"})

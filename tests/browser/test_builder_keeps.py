@@ -121,6 +121,44 @@ def test_an_answer_that_is_no_form_takes_nothing_away(team: Team, page: Page, wa
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def sign_out(page: Page) -> None:
+    page.goto("/dashboard")
+    page.evaluate("document.querySelector('form[action=\"/logout\"]').submit()")
+    page.wait_for_url("**/login*")
+
+
+def test_work_outlives_the_session_it_was_begun_in(team: Team, page: Page, watch: Watch) -> None:
+    """Signed out, or out and in again, in another tab: nothing typed is lost, and it is saved in the end."""
+    watch.allow("400")
+    sign_in(page, team.owner.email)
+    page.goto(NEW)
+    page.get_by_label("Name", exact=True).fill("Outlives")
+    page.get_by_label("Title").fill("kept")
+    other = page.context.new_page()
+    sign_out(other)
+    page.get_by_role("button", name="Log a note").click()
+    expect(page.get_by_role("alert")).to_contain_text("perhaps you are signed out")
+    expect(page.get_by_label("Title")).to_have_value("kept")
+    sign_in(other, team.owner.email)
+    page.get_by_role("button", name="Log a note").click()
+    expect(page.locator("li.rule-step")).to_have_count(2)
+    page.locator("#steps-1-body").fill("a note, <b>too</b>")
+    page.context.clear_cookies()  # the session ended, and its token with it
+    sign_in(other, team.owner.email)
+    page.get_by_role("button", name="Log a note").click()
+    expect(page.locator("li.rule-step")).to_have_count(3)
+    expect(page.locator("#steps-1-body")).to_have_value("a note, <b>too</b>")
+    page.locator("#steps-2-body").fill("third")
+    expect(page.locator("#sentence")).to_contain_text("third")  # nothing is asked any more: the button is the first
+    page.context.clear_cookies()
+    sign_in(other, team.owner.email)
+    page.get_by_role("button", name="Save the rule").click()
+    expect(page.get_by_role("heading")).to_have_text("You signed out or in again meanwhile")
+    page.get_by_role("button", name="Send what I typed").click()
+    page.get_by_role("link", name="Outlives", exact=True).click()
+    expect(page.locator("main")).to_contain_text("a note, <b>too</b>")
+
+
 def test_nobody_leaves_unsaved_work_unasked(team: Team, page: Page, new_page: Any, watch: Watch) -> None:
     watch.allow("422")
     asked: list[str] = []

@@ -91,6 +91,31 @@
     notice.scrollIntoView({ block: "nearest" });
   }
 
+  // Signed out and in again in another tab: the answer holds the present session's token, and the same is asked once more.
+  function renew(source, fresh) {
+    const own = builder().elements.namedItem("csrf_token");
+    if (fresh.value === own.value || "again" in source.dataset) return false;
+    own.value = fresh.value;
+    source.dataset.again = "";
+    setTimeout(() => {
+      if (source.matches("button")) source.click();
+      else if (source.matches("select, input")) source.dispatchEvent(new Event("change", { bubbles: true }));
+      delete source.dataset.again;
+    }, 60);
+    return true;
+  }
+
+  // Signed out: the answer would lead to the sign-in page, and take along what was typed.
+  document.addEventListener("htmx:after:request", (event) => {
+    const { ctx } = event.detail;
+    if (!builder().contains(ctx.sourceElement)) return;
+    const fresh = ctx.text.includes('id="late"')
+      && new DOMParser().parseFromString(ctx.text, "text/html").querySelector("#late input[name=csrf_token]");
+    if (!fresh && !ctx.hx.redirect) return;
+    event.preventDefault();
+    if (!fresh || !renew(ctx.sourceElement, fresh)) tell(OUT);
+  });
+
   document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
     if (ctx.target !== builder()) return;
     ctx.sent = new Map(fields(builder()).map((field) => [key(field, field.name), state(field)]));
