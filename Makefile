@@ -12,7 +12,7 @@ help: ## this list
 run: .venv/.runtime ## the app on http://127.0.0.1:5000 (PORT=...), with demo data if it holds none; Ctrl-C ends it
 	@exec $(BIN)/soconnective serve --demo-if-empty
 
-test: .venv/.test ## all tests on SQLite and on PostgreSQL, and the coverage gate
+test: .venv/.test ## all tests on SQLite and on PostgreSQL; COVERAGE=1 for the coverage gate too, as in CI
 	@.ci/system-packages
 	@.ci/test $(ARGS)
 

@@ -183,8 +183,11 @@ def test_killed_at_random_moments(office: Office, proof: Any) -> None:
 
 @pytest.mark.control(NAME)
 def test_an_effect_that_is_saved_before_its_job_is_found(office: Office) -> None:
-    for point in range(12, 40):
-        office.ask(1)
-        killed_at(office, point, is_broken=True)
-    office.finish()
-    assert any("2 times" in problem or "3 times" in problem for problem in office.wrong())
+    for points in (range(12, 40, 2), range(13, 40, 2)):  # the second half only if the first found nothing
+        for point in points:
+            office.ask(1)
+            killed_at(office, point, is_broken=True)
+        office.finish()
+        if any("2 times" in problem or "3 times" in problem for problem in office.wrong()):
+            return
+    pytest.fail("the planted defect was not found")
