@@ -18,7 +18,7 @@ from typing import Any
 from soconnective.appointments.models import Appointment, AppointmentPerson
 from soconnective.contacts.models import Contact
 from soconnective.core.db import db, plain
-from soconnective.core.registry import people
+from soconnective.core.registry import person
 from soconnective.deals.models import Deal
 from soconnective.events import Change, Part, Watch, declare, watch
 
@@ -85,7 +85,7 @@ def classify(change: Change) -> list[str]:
 def snapshot(appointment: Appointment) -> dict[str, Any]:
     deal = db.session.get(Deal, appointment.deal_id) if appointment.deal_id is not None else None
     contact = db.session.get(Contact, appointment.contact_id) if appointment.contact_id is not None else None
-    owner = people().get(appointment.owner_id or 0)
+    owner = person(appointment.owner_id)
     return {
         "id": appointment.id,
         "appointment_id": appointment.id,

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from soconnective.contacts.models import Company, CompanyTag, Contact, ContactIdentity, ContactTag
-from soconnective.core.registry import people
+from soconnective.core.registry import person
 from soconnective.events import Change, Part, Watch, declare, watch
 from soconnective.tags.facts import FIELD, tag_events, tag_part, tags_told
 from soconnective.tags.taggable import Taggable, register_taggable
@@ -94,7 +94,7 @@ def _classify(record_type: str, change: Change) -> list[str]:
 
 
 def contact_snapshot(contact: Contact) -> dict[str, Any]:
-    owner = people().get(contact.owner_id or 0)
+    owner = person(contact.owner_id)
     return {
         "id": contact.id,
         "contact_id": contact.id,
@@ -114,7 +114,7 @@ def contact_snapshot(contact: Contact) -> dict[str, Any]:
 
 
 def company_snapshot(company: Company) -> dict[str, Any]:
-    owner = people().get(company.owner_id or 0)
+    owner = person(company.owner_id)
     return {
         "id": company.id,
         "company_id": company.id,

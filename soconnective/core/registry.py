@@ -221,6 +221,11 @@ def people() -> dict[int, Person]:
     return registry.people.load()
 
 
+def person(person_id: int | None) -> Person | None:
+    """One of them; for nobody nothing is read."""
+    return None if person_id is None else people().get(person_id)
+
+
 def called(person_id: int | None) -> str | None:
     """A person's name, with the address where another one has the same name; None for nobody known."""
     found = people().get(person_id or 0)

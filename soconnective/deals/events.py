@@ -24,7 +24,7 @@ from sqlalchemy import bindparam, select
 
 from soconnective.contacts.models import Company, Contact, ContactIdentity
 from soconnective.core.db import db, plain
-from soconnective.core.registry import people
+from soconnective.core.registry import person
 from soconnective.deals.models import Deal, DealContact, DealTag, Pipeline, Stage
 from soconnective.events import Change, Part, Watch, declare, watch
 from soconnective.tags.facts import FIELD, read_tags, tag_events, tag_part, tags_column
@@ -151,7 +151,7 @@ def snapshot(deal: Deal) -> dict[str, Any]:
     """The deal's values and the names of what it points to, by one statement."""
     which = {"tenant_id": deal.tenant_id, "deal_id": deal.id}
     names = db.session.connection().execute(_names, which).one()
-    owner = people().get(deal.owner_id or 0)
+    owner = person(deal.owner_id)
     return {
         "id": deal.id,
         "deal_id": deal.id,

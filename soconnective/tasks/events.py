@@ -16,7 +16,7 @@ from typing import Any
 
 from soconnective.contacts.models import Contact
 from soconnective.core.db import db, plain
-from soconnective.core.registry import people
+from soconnective.core.registry import person
 from soconnective.deals.models import Deal
 from soconnective.events import Change, Watch, declare, watch
 from soconnective.tasks.models import Task
@@ -79,7 +79,7 @@ def snapshot(task: Task) -> dict[str, Any]:
     """The task's values and the names of its links: mostly in the session already, so mostly no statement."""
     deal = db.session.get(Deal, task.deal_id) if task.deal_id is not None else None
     contact = db.session.get(Contact, task.contact_id) if task.contact_id is not None else None
-    assignee = people().get(task.assignee_id or 0)
+    assignee = person(task.assignee_id)
     name = assignee.name if assignee else None
     return {
         "id": task.id,
