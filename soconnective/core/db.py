@@ -101,8 +101,10 @@ def write_transaction() -> Iterator[None]:
 
 @contextmanager
 def read_transaction() -> Iterator[None]:
-    """A transaction of its own that only reads (on SQLite it waits for no writer, on PostgreSQL the server holds it to that);
-    nothing stays open after it."""
+    """A transaction of its own that only reads; nothing stays open after it.
+
+    On SQLite it waits for no writer, on PostgreSQL the server refuses to write in it.
+    """
     token, server = sqlite.reads_only.set(True), postgresql.read_only.set(True)
     try:
         yield
