@@ -104,7 +104,7 @@ def abandon() -> None:
 @contextmanager
 def write_transaction() -> Iterator[None]:
     """A transaction of its own for a command, a test or a throttle row: commits at the end."""
-    token = sqlite.reads_only.set(False)
+    token, server = sqlite.reads_only.set(False), postgresql.read_only.set(False)
     try:
         yield
         db.session.commit()
@@ -113,16 +113,21 @@ def write_transaction() -> Iterator[None]:
         raise
     finally:
         sqlite.reads_only.reset(token)
+        postgresql.read_only.reset(server)
 
 
 @contextmanager
 def read_transaction() -> Iterator[None]:
-    """A transaction of its own that only reads (on SQLite it waits for no writer); nothing stays open after it."""
-    token = sqlite.reads_only.set(True)
+    """A transaction of its own that only reads; nothing stays open after it.
+
+    On SQLite it waits for no writer, on PostgreSQL the server refuses to write in it.
+    """
+    token, server = sqlite.reads_only.set(True), postgresql.read_only.set(True)
     try:
         yield
     finally:
         sqlite.reads_only.reset(token)
+        postgresql.read_only.reset(server)
         db.session.rollback()
 
 
@@ -133,7 +138,7 @@ def discarded_transaction() -> Iterator[None]:
     Others do not wait for it longer than they must: on SQLite it holds the write lock only while it is open,
     on PostgreSQL it gives up a lock that it cannot have at once, long before anybody looks for deadlocks.
     """
-    token = sqlite.reads_only.set(False)
+    token, server = sqlite.reads_only.set(False), postgresql.read_only.set(False)
     db.session.rollback()
     try:
         if db.engine.dialect.name == "postgresql":
@@ -142,6 +147,7 @@ def discarded_transaction() -> Iterator[None]:
     finally:
         db.session.rollback()
         sqlite.reads_only.reset(token)
+        postgresql.read_only.reset(server)
 
 
 def begin_request(safe: bool) -> None:
