@@ -145,7 +145,12 @@ LATE = {"name": "Kept <b>", "about": "\r\ntwo\nlines", "csrf_token": "old", "wor
         ("/dashboard/companies/new", "null", LATE, False),
         ("/dashboard/companies/new", "", LATE, False),
         ("//evil.example/companies", "http://localhost", LATE, False),
+        ("/dashboard/companies/new", "https://localhost", LATE, False),
+        ("/dashboard/companies/new", "http://localhost:81", LATE, False),
+        ("/dashboard/companies/new", "http://[localhost", LATE, False),
         ("/dashboard/companies/new", "http://localhost", LATE | {"password": "secret"}, False),
+        ("/login/recovery", "http://localhost", {"csrf_token": "old", "code": "secret"}, False),
+        ("/dashboard/companies/new", "http://localhost", {f"a{number}": "" for number in range(5001)}, False),
         ("/dashboard/companies/new", "http://localhost", {"csrf_token": "old", "workspace": "x"}, False),
     ],
 )
@@ -162,6 +167,23 @@ def test_a_form_of_an_ended_session_is_offered_again_to_our_own_pages(
         assert "old" not in answer.text and ">\n\r\ntwo" in answer.text.replace("&#13;", "\r")
     assert "secret" not in answer.text
     assert "Kept" not in owner.get("/dashboard/companies").text
+
+
+def test_a_form_is_offered_to_the_pages_of_the_address_that_is_set(app: Flask, team: Any, owner: Any) -> None:
+    """Behind a proxy that encrypts, a page of http:// at the same host may be anybody's."""
+    app.config.update(WTF_CSRF_ENABLED=True, SOCONNECTIVE_BASE_URL="https://localhost")
+    for origin, is_offered in (("https://localhost", True), ("http://localhost", False)):
+        answer = owner.post("/dashboard/companies/new", data=LATE, headers={"Origin": origin})
+        assert ("Send what I typed" in answer.text) == is_offered, origin
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_query_that_is_no_text_is_refused(app: Flask, client: Any, team: Any, method: str) -> None:
+    app.config["WTF_CSRF_ENABLED"] = True
+    answer = getattr(client, method)(
+        "/dashboard/companies/new", data=LATE, headers={"Origin": "http://localhost"}, environ_overrides={"QUERY_STRING": "x=\xff"}
+    )  # fmt: skip
+    assert answer.status_code == 400
 
 
 def test_a_change_without_the_token_is_refused(app: Flask, team: Any, owner: Any) -> None:

@@ -149,7 +149,9 @@ def test_work_outlives_the_session_it_was_begun_in(team: Team, page: Page, watch
     expect(page.locator("li.rule-step")).to_have_count(3)
     expect(page.locator("#steps-1-body")).to_have_value("a note, <b>too</b>")
     page.locator("#steps-2-body").fill("third")
-    expect(page.locator("#sentence")).to_contain_text("third")  # nothing is asked any more: the button is the first
+    expect(page.locator("#sentence")).to_contain_text(
+        "third"
+    )  # nothing is asked any more: the button is the first
     page.context.clear_cookies()
     sign_in(other, team.owner.email)
     page.get_by_role("button", name="Save the rule").click()
