@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from soconnective.accounts import operations, queries
-from soconnective.core.db import write_transaction
+from soconnective.accounts.models import User
+from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from tests.workspaces import PASSWORD
 
@@ -192,3 +193,13 @@ def test_a_change_without_the_token_is_refused(app: Flask, team: Any, owner: Any
     assert answer.status_code == 400
     app.config["WTF_CSRF_ENABLED"] = False
     assert "No token" not in owner.get("/dashboard/companies").text
+
+
+def test_no_token_signs_in(app: Flask, team: Any, client: Any) -> None:
+    """The library knows tokens in the address, a header and JSON; nobody is given one here, so none is taken."""
+    with app.app_context():
+        user = db.session.get_one(User, team.owner.id)
+        token = user.get_auth_token()
+        db.session.rollback()
+    for args in ({"query_string": {"auth_token": token}}, {"headers": {"Authentication-Token": token}}):
+        assert client.get("/dashboard/companies", **args).status_code == 302
