@@ -127,10 +127,15 @@ def init_app(app: Flask) -> None:
         app, datastore, login_form=SignInForm, change_password_form=NewPasswordForm, password_util_cls=PasswordRules,
         totp_cls=OneTimeCodes,
     )  # fmt: skip
+    app.login_manager.request_loader(_nobody)  # type: ignore[attr-defined]
     user_logged_in.connect(_on_signed_in, app)
     app.after_request(_forget_tries)
     tf_disabled.connect(forget_last_code, app)
     app.extensions["soconnective.sign_in"] = _to_sign_in
+
+
+def _nobody(_request: Any) -> None:
+    """Only a session says who it is. The library would read a token from the body or the address of any request."""
 
 
 # Pages of the library that would send mail or offer methods we do not have.

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 
@@ -55,9 +54,22 @@ def tell_undelivered(event_id: int | None, what: Undelivered, *, is_told: bool =
 def tell_delivered(event_id: int | None, rule_id: int, record_type: str, record_id: int, title: str) -> None:
     """Somebody sent again what was given up, and now it arrived: a run that said otherwise says so too."""
     with _fenced():
-        for run in _runs_of(event_id, rule_id, AutomationRun.detail.contains(_NOT, autoescape=True)):
-            if _remark(run, record_type, record_id, f"{title}: delivered after all", False):
+        mine = (AutomationRun.event_id == event_id) & (AutomationRun.automation_id == rule_id)
+        if not any(_says_not(run) for run in db.session.scalars(select(AutomationRun).where(mine))):
+            return  # as nearly always: no lock is needed to see that
+        for run in _runs_of(event_id, rule_id):
+            said_so = _NOT in run.detail
+            if (
+                _says_not(run)
+                and _remark(run, record_type, record_id, f"{title}: delivered after all", False)
+                and said_so
+            ):
                 run.detail = run.detail[: MAX_DETAIL - len(_AFTER_ALL)] + _AFTER_ALL
+
+
+def _says_not(run: AutomationRun) -> bool:
+    """Its words may be gone: they are cut where the detail is long, and one that waited has new ones at its end."""
+    return bool(run.undelivered) or _NOT in run.detail
 
 
 @contextmanager
@@ -84,13 +96,14 @@ def _say_in_run(event_id: int | None, what: Undelivered) -> int | None:
     return None
 
 
-def _runs_of(event_id: int | None, rule_id: int, *conditions: Any) -> list[AutomationRun]:
+def _runs_of(event_id: int | None, rule_id: int) -> list[AutomationRun]:
     """The runs of a rule for an event, the last attempt first, locked."""
     statement = (
         select(AutomationRun)
-        .where(AutomationRun.event_id == event_id, AutomationRun.automation_id == rule_id, *conditions)
+        .where(AutomationRun.event_id == event_id, AutomationRun.automation_id == rule_id)
         .order_by(AutomationRun.id.desc())
         .with_for_update()
+        .execution_options(populate_existing=True)
     )
     return list(db.session.scalars(statement))
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import render_template, request
+from flask import current_app, render_template, request
 
 NOT_TYPED = {"csrf_token", "workspace", "form_key", "version"}
+SIGNS_IN = "security"  # whose forms hold codes that are as good as passwords
 
 
 def is_from_here() -> bool:
-    """Whether the post came from a page of this host. Browsers that do not say so get no offer."""
-    origin = urlsplit(request.headers.get("Origin", ""))
-    return origin.scheme in ("http", "https") and origin.netloc == request.host
+    """Whether the post came from a page of this address, its scheme included: http:// of the same host is another site.
+
+    Browsers that do not say so get no offer, nor does what a proxy encrypts that nobody told us of.
+    """
+    base = urlsplit(str(current_app.config["SOCONNECTIVE_BASE_URL"]))
+    return request.headers.get("Origin") == f"{base.scheme or request.scheme}://{request.host}"
 
 
 def offer() -> str | None:
@@ -27,6 +31,8 @@ def offer() -> str | None:
     is_offered = (
         is_from_here()
         and request.url_rule is not None
+        and request.blueprint != SIGNS_IN
+        and len(fields) <= current_app.config["MAX_FORM_PARTS"]  # each becomes a line of the page
         and names > (names & NOT_TYPED)
         and not any("password" in name for name in names)
         and not request.files

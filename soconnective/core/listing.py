@@ -45,7 +45,7 @@ def address(endpoint: str, args: MultiDict[str, str], **changes: Any) -> str:
     for name, value in found.items():
         kept = [one for one in (value if isinstance(value, list) else [value]) if one not in (None, "")]
         if kept and not name.startswith("_") and name != "endpoint":
-            values[name] = kept
+            values[name] = kept if isinstance(value, list) else value  # an id of the path is one value
     return url_for(endpoint, **values)
 
 

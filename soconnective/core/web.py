@@ -121,6 +121,8 @@ def _begin() -> None:
         abort(400)
     if request.is_json and not access.at_a_door():  # pages are posted as forms
         abort(415)
+    if not _is_utf8(request.query_string):  # whatever reads it would break
+        abort(400)
     if any("\x00" in part for part in (request.path, *request.args.keys(), *request.args.values())):
         abort(400)
     if (
@@ -129,6 +131,14 @@ def _begin() -> None:
         and not access.at_a_door()
     ):
         csrf.protect()
+
+
+def _is_utf8(sent: bytes) -> bool:
+    try:
+        sent.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _only_reads() -> bool:

@@ -8,9 +8,11 @@ import secrets
 import socket
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from soconnective.core import clock
 from soconnective.core.access import SYSTEM, Actor, acting_as
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 POLL = 0.5  # seconds between looks when there is nothing to do
 BATCH = 10
 SHOW_EVERY = timedelta(seconds=5)
+NOTHING = timedelta(0)
+AHEAD = timedelta(minutes=5)  # how far the clocks of two workers may be apart
 MOST_WAIT = 10.0  # seconds between tries while the database does not answer
 
 
@@ -77,7 +81,7 @@ class Worker:
         """Show itself, tick, and work on what is due; returns how many jobs were tried."""
         with self.app.app_context():
             try:
-                if self._shown_at is None or clock.now() - self._shown_at >= SHOW_EVERY:
+                if self._shown_at is None or not NOTHING <= clock.now() - self._shown_at < SHOW_EVERY:
                     self._show()
                 run_due_ticks(self.id)
                 return self._work()
@@ -201,7 +205,9 @@ def run_due_ticks(worker: str) -> int:
         known: dict[str, datetime] = {row.name: row.next_at for row in rows}
     for tick in ticks():
         next_at = known.get(tick.name)
-        if (next_at is not None and next_at > now) or not _take(tick.name, tick.every, now, worker, next_at):
+        if next_at is not None and not _is_due(next_at, tick.every, now):
+            continue
+        if not _take(tick.name, tick.every, now, worker):
             continue
         error = ""
         try:
@@ -219,16 +225,26 @@ def run_due_ticks(worker: str) -> int:
     return ran
 
 
-def _take(name: str, every: timedelta, now: datetime, worker: str, known: datetime | None) -> bool:
+def _is_due(next_at: datetime, every: timedelta, now: datetime) -> bool:
+    """Also if it would come later than ever it should: then the clock was moved back since."""
+    return next_at <= now or next_at > now + every + AHEAD
+
+
+def _take(name: str, every: timedelta, now: datetime, worker: str) -> bool:
     """Whether this worker is the one that runs the tick now; the next one is set in the same breath."""
     with write_transaction():
         row = db.session.get(TickRow, name, with_for_update={"skip_locked": True}, populate_existing=True)
-        if row is None:
-            if known is not None:
-                return False  # another worker has it in hand
-            db.session.add(TickRow(name=name, last_at=now, next_at=now + every, worker=worker))
-            return True
-        if row.next_at > now:
+        if row is None:  # new, or another worker has it in hand
+            return _make(name, every, now, worker)
+        if not _is_due(row.next_at, every, now):
             return False
         row.last_at, row.next_at, row.worker = now, now + every, worker
     return True
+
+
+def _make(name: str, every: timedelta, now: datetime, worker: str) -> bool:
+    """Whether this worker is the first that knows the tick."""
+    build: Any = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+    row = {"name": name, "last_at": now, "next_at": now + every, "worker": worker, "error": ""}
+    made = build(TickRow).values(row).on_conflict_do_nothing().returning(TickRow.name)
+    return db.session.execute(made).first() is not None

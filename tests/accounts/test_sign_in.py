@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from soconnective.accounts import operations, queries
-from soconnective.core.db import write_transaction
+from soconnective.accounts.models import User
+from soconnective.core.db import db, write_transaction
 from soconnective.core.tenancy import acting_in
 from tests.workspaces import PASSWORD
 
@@ -145,7 +146,12 @@ LATE = {"name": "Kept <b>", "about": "\r\ntwo\nlines", "csrf_token": "old", "wor
         ("/dashboard/companies/new", "null", LATE, False),
         ("/dashboard/companies/new", "", LATE, False),
         ("//evil.example/companies", "http://localhost", LATE, False),
+        ("/dashboard/companies/new", "https://localhost", LATE, False),
+        ("/dashboard/companies/new", "http://localhost:81", LATE, False),
+        ("/dashboard/companies/new", "http://[localhost", LATE, False),
         ("/dashboard/companies/new", "http://localhost", LATE | {"password": "secret"}, False),
+        ("/login/recovery", "http://localhost", {"csrf_token": "old", "code": "secret"}, False),
+        ("/dashboard/companies/new", "http://localhost", {f"a{number}": "" for number in range(5001)}, False),
         ("/dashboard/companies/new", "http://localhost", {"csrf_token": "old", "workspace": "x"}, False),
     ],
 )
@@ -164,9 +170,36 @@ def test_a_form_of_an_ended_session_is_offered_again_to_our_own_pages(
     assert "Kept" not in owner.get("/dashboard/companies").text
 
 
+def test_a_form_is_offered_to_the_pages_of_the_address_that_is_set(app: Flask, team: Any, owner: Any) -> None:
+    """Behind a proxy that encrypts, a page of http:// at the same host may be anybody's."""
+    app.config.update(WTF_CSRF_ENABLED=True, SOCONNECTIVE_BASE_URL="https://localhost")
+    for origin, is_offered in (("https://localhost", True), ("http://localhost", False)):
+        answer = owner.post("/dashboard/companies/new", data=LATE, headers={"Origin": origin})
+        assert ("Send what I typed" in answer.text) == is_offered, origin
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_query_that_is_no_text_is_refused(app: Flask, client: Any, team: Any, method: str) -> None:
+    app.config["WTF_CSRF_ENABLED"] = True
+    answer = getattr(client, method)(
+        "/dashboard/companies/new", data=LATE, headers={"Origin": "http://localhost"}, environ_overrides={"QUERY_STRING": "x=\xff"}
+    )  # fmt: skip
+    assert answer.status_code == 400
+
+
 def test_a_change_without_the_token_is_refused(app: Flask, team: Any, owner: Any) -> None:
     app.config["WTF_CSRF_ENABLED"] = True
     answer = owner.post("/dashboard/companies/new", data={"name": "No token"})
     assert answer.status_code == 400
     app.config["WTF_CSRF_ENABLED"] = False
     assert "No token" not in owner.get("/dashboard/companies").text
+
+
+def test_no_token_signs_in(app: Flask, team: Any, client: Any) -> None:
+    """The library knows tokens in the address, a header and JSON; nobody is given one here, so none is taken."""
+    with app.app_context():
+        user = db.session.get_one(User, team.owner.id)
+        token = user.get_auth_token()
+        db.session.rollback()
+    for args in ({"query_string": {"auth_token": token}}, {"headers": {"Authentication-Token": token}}):
+        assert client.get("/dashboard/companies", **args).status_code == 302

@@ -75,6 +75,25 @@ def test_what_was_given_up_is_sent_again_and_its_run_says_so(
     assert "success, e-mail" not in owner.get(run_page).text
 
 
+def test_a_run_that_has_other_words_by_then_says_so_too(
+    inside: Any, account: Any, post: Post, worker: Worker, owner: FlaskClient
+) -> None:
+    """As one has that waited after the mail and went on: it is told by the mark at its step."""
+    send()
+    post.answers = [NOBODY]
+    make_contact("Ana", "Ruiz", "ana@x.example")
+    work(worker, inside)
+    with write_transaction():
+        last().detail = "mail queued; waited; task created"
+    url = f"/dashboard/mail/{mails()[0].id}"
+    db.session.rollback()
+    owner.post(f"{url}/again")
+    work(worker, inside)
+    assert mails()[0].state == "sent"
+    assert last().undelivered == [] and last().detail == "mail queued; waited; task created"
+    assert last().trace["steps"][0]["remarks"][-1].endswith("delivered after all")
+
+
 def test_a_mail_that_was_never_given_up_changes_no_run(
     inside: Any, account: Any, post: Post, worker: Worker
 ) -> None:

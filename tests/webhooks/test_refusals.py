@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +42,16 @@ def test_the_page_says_what_became_of_each_call(app: Flask, team: Any, owner: An
     assert said == ["A call with th", "The body is no", "Send JSON, wit", "Too many calls"], (
         "a flood is told once"
     )
+
+
+def test_a_hook_with_many_calls_has_pages(app: Flask, team: Any, owner: Any) -> None:
+    """The links to them hold the id that stands in the path."""
+    hook = Hook(app, team)
+    for number in range(21):
+        assert hook.call({"id": number}).status_code == 202
+    page = f"/dashboard/settings/webhooks/hooks/{hook.id}"
+    (found,) = re.findall(r'rel="next" href="([^"]+)"', owner.get(page).text)
+    assert found.startswith(f"{page}?after=") and ">0</a>" in owner.get(found).text
 
 
 def test_a_signature_that_is_wrong_is_told(app: Flask, team: Any, owner: Any) -> None:
