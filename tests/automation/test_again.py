@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from soconnective.automation.again import MOST_ATTEMPTS, resume, resume_at, run_again
 from soconnective.automation.definition import build
-from soconnective.automation.models import AutomationRun
+from soconnective.automation.models import Automation, AutomationRun
 from soconnective.automation.operations import delete_automation, set_active, update_automation
 from soconnective.automation.queries import attempts_of, caused_by
 from soconnective.core import clock
@@ -185,9 +185,15 @@ def test_the_pages_run_again_and_resume(app: Flask, team: Any, owner: FlaskClien
         make_rule(steps=[note("one"), OF_COMPANY])
         deal_id, page = won(team).id, f"/dashboard/automations/runs/{runs()[0].id}"
     text = owner.get(page).text
-    assert "Resume where it failed" in text and "Run again" in text
+    assert "Resume where it failed" in text and "Run again" in text and "changed since" not in text
     with app.app_context(), acting_in(team.id), write_transaction():
         update_deal(db.session.get_one(Deal, deal_id), company_id=make_company().id)
+    with app.app_context(), acting_in(team.id), write_transaction():
+        rule = db.session.query(Automation).one()
+        update_automation(rule, build("Won kickoff", "deal.won", {}, [note("one")]))
+    text = owner.get(page).text  # what was mended since is not what is resumed
+    assert "Resume where it failed (v1)" in text and "As the rule is now (v2)" in text
+    assert "this run is of version 1, and resuming goes on with that one. To use version 2" in text
     answer = owner.post(f"{page}/resume", follow_redirects=True)
     assert answer.status_code == 200 and "Attempt 1" in answer.text
     answer = owner.post(f"{page}/again", data={"at": "now"}, follow_redirects=True)
