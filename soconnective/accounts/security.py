@@ -20,6 +20,7 @@ from soconnective.accounts.models import User
 from soconnective.accounts.passwords import SHORTEST, PasswordRules
 from soconnective.accounts.queries import normalise_email
 from soconnective.accounts.second_factor import OneTimeCodes, forget_last_code
+from soconnective.core import late
 from soconnective.core.db import abandon, begin_again, db
 
 WRONG = "This e-mail address and password do not belong together."
@@ -184,7 +185,8 @@ def _forget_tries(response: Response) -> Response:
 def _to_sign_in() -> Response | Any:
     """Where somebody without a role here is sent: to the sign-in page, from which they come back.
 
-    Who is signed in but belongs to no workspace (any more) is told so.
+    Who is signed in but belongs to no workspace (any more) is told so. A form that was sent from a page of ours is
+    kept meanwhile.
     """
     if current_user.is_authenticated:
         return render_template("accounts/no_workspace.html", person=current_user), 403
@@ -193,4 +195,6 @@ def _to_sign_in() -> Response | Any:
         response = Response("", 200)
         response.headers["HX-Redirect"] = url_for("security.login")
         return response
+    if request.method == "POST" and (offered := late.offer()) is not None:
+        return Response(offered, 401)
     return redirect(url_for("security.login", next=target))

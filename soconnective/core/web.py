@@ -221,8 +221,8 @@ def is_own(location: str) -> bool:
 
 
 def _on_csrf_error(error: CSRFError) -> tuple[str, int]:
-    offered = late.offer()
-    if offered is not None:
+    is_late = "referrer" not in (error.description or "")  # else its token fits, and a new one would not help
+    if is_late and (offered := late.offer()) is not None:
         return offered, 400
     return _page(
         400,

@@ -178,6 +178,32 @@ def test_a_form_is_offered_to_the_pages_of_the_address_that_is_set(app: Flask, t
         assert ("Send what I typed" in answer.text) == is_offered, origin
 
 
+def test_what_is_offered_is_kept_until_somebody_is_signed_in(app: Flask, team: Any, client: Any) -> None:
+    """The button works before they sign in too: then it is offered once more, and nothing is written."""
+    app.config["WTF_CSRF_ENABLED"] = True
+    data = dict(LATE)
+    for status in (400, 401, 401):
+        answer = client.post("/dashboard/companies/new", data=data, headers={"Origin": "http://localhost"})
+        assert (
+            answer.status_code == status
+            and "Kept &lt;b&gt;" in answer.text
+            and 'href="/login"' in answer.text
+        )
+        data["csrf_token"] = re.findall(r'name="csrf_token" value="([^"]+)"', answer.text)[0]
+    assert client.post("/dashboard/companies/new", data=data).status_code == 302  # not from a page of ours
+
+
+def test_a_form_without_a_referrer_is_not_offered_for_ever(app: Flask, team: Any, client: Any) -> None:
+    """Over https the library asks for one: the token fits, and a new one changes nothing."""
+    app.config["WTF_CSRF_ENABLED"] = True
+    more: Any = {"base_url": "https://localhost", "headers": {"Origin": "https://localhost"}}
+    answer = client.post("/dashboard/companies/new", data=LATE, **more)
+    token = re.findall(r'name="csrf_token" value="([^"]+)"', answer.text)[0]
+    answer = client.post("/dashboard/companies/new", data=LATE | {"csrf_token": token}, **more)
+    assert answer.status_code == 400 and "referrer header is missing" in answer.text
+    assert "Send what I typed" not in answer.text
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_a_query_that_is_no_text_is_refused(app: Flask, client: Any, team: Any, method: str) -> None:
     app.config["WTF_CSRF_ENABLED"] = True
